@@ -1,0 +1,178 @@
+"""The comparison table: a row for each dataset, victim, defense and attack, labels and seeds pooled.
+
+Fractions are in [0, 1]. What was not measured is None, never a sentinel number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.intervals import cluster_bootstrap, pooled_mean, wilson
+from analysis.records import ROW_COLUMNS, Records, evaluator_key
+from analysis.rows import ComparisonRow, LabelRow, Rate
+
+Cell = Mapping[str, Any]
+
+# name in the tables -> column of outcomes.parquet
+RATES = {
+    "aa_top1": "top1_evaluator",
+    "aa_top5": "top5_evaluator",
+    "aa_top1_second": "top1_second",
+    "aa_top5_second": "top5_second",
+}
+# Of the set of a cell's images: averaged over the row's cells, each with the same weight.
+CELL_METRICS = ("feat_mean_sqdist", "knn_sqdist", "diversity", "target_confidence")
+COST_METRICS = ("passes", "queries")
+ROW_METRICS = ("frechet_evaluator", "fid_inception")
+
+
+def compare(records: Records) -> list[ComparisonRow]:
+    """The comparison table in the document's order. Rows without any finished cell are kept, with None."""
+    return [_compare_row(records, i, row) for i, row in enumerate(records.document["rows"])]
+
+
+def compare_labels(records: Records) -> list[LabelRow]:
+    """The same by protected label (seeds pooled): which person is exposed."""
+    found = []
+    for i, row in enumerate(records.document["rows"]):
+        outcomes = records.row_outcomes(i)
+        for label in sorted({cell["label"] for cell in row["cells"]}):
+            cells = [cell for cell in row["cells"] if cell["label"] == label]
+            found.append(_label_row(records, row, cells, outcomes.filter(pc.field("label") == label)))
+    return found
+
+
+def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> ComparisonRow:
+    cells = row["cells"]
+    outcomes = records.row_outcomes(position)
+    target, target_images = target_accuracy(records, cells)
+    stage = records.stages.get(row.get("distance") or "")
+    distances: dict[str, Any] = {
+        name: _finite(stage["metrics"].get(name) if stage else None) for name in ROW_METRICS
+    }
+    return ComparisonRow(
+        **_names(records, row),
+        labels=len({cell["label"] for cell in cells}),
+        **_counts(records, cells, outcomes),
+        **_named_rates(outcomes),
+        mc_all=_mean_metric(records, dict.fromkeys(cell["accuracy"] for cell in cells), "mc_all"),
+        **target.named("mc_target"),
+        mc_target_images=target_images,
+        **_mean_metrics(records, [cell["evaluate"] for cell in cells], CELL_METRICS),
+        **_mean_metrics(records, [cell["attack"] for cell in cells], COST_METRICS),
+        **distances,
+        attack_seconds=_mean(record.get("seconds") for record in _stages(records, cells, "attack")),
+        evaluator_accuracy=_evaluator_accuracy(records, cells),
+    )
+
+
+def _label_row(records: Records, row: Mapping[str, Any], cells: list[Cell], outcomes: pa.Table) -> LabelRow:
+    target, target_images = target_accuracy(records, cells)
+    return LabelRow(
+        **_names(records, row),
+        label=cells[0]["label"],
+        person=_joined(cell.get("person") for cell in cells),
+        decoy_person=_joined(cell.get("decoy_person") for cell in cells),
+        **_counts(records, cells, outcomes),
+        **_named_rates(outcomes),
+        **target.named("mc_target"),
+        mc_target_images=target_images,
+        target_confidence=_mean_metric(records, [cell["evaluate"] for cell in cells], "target_confidence"),
+    )
+
+
+def rate(outcomes: pa.Table, column: str) -> Rate:
+    """Share of attack images with `column` true, images of all labels pooled. None if any image lacks it.
+
+    Interval: bootstrap clustered by label, since a label's images share one model and succeed or fail
+    together. Where that is a point (all labels agree, so 0 of 160 would read as certain) and for a single
+    label: Wilson over the images.
+    """
+    if not len(outcomes) or outcomes[column].null_count:
+        return Rate()
+    by_label: dict[int, list[float]] = {}
+    for label, hit in zip(outcomes["label"].to_pylist(), outcomes[column].to_pylist(), strict=True):
+        by_label.setdefault(label, []).append(float(hit))
+    value = pooled_mean(by_label)
+    if len(by_label) > 1:
+        low, high = cluster_bootstrap(by_label)
+        if low < high:
+            return Rate(value, low, high)
+    return Rate(value, *wilson(int(pc.sum(outcomes[column]).as_py()), len(outcomes)))
+
+
+def target_accuracy(records: Records, cells: Iterable[Cell]) -> tuple[Rate, int]:
+    """MC(l_t): accuracy on the test images of the protected labels, with Wilson's interval, and their number.
+
+    A model that several cells share counts each of its labels once.
+    """
+    pairs = {(cell["accuracy"], cell["label"]) for cell in cells if cell["accuracy"] in records.predictions}
+    hits = images = 0
+    for key, label in pairs:
+        table = records.predictions[key]
+        correct = table.filter(pc.field("label") == label)["correct"]
+        images += len(correct)
+        hits += pc.sum(correct).as_py() or 0
+    return (Rate(hits / images, *wilson(hits, images)) if images else Rate()), images
+
+
+def _names(records: Records, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row's four names; a control that is named like the row it controls is told apart."""
+    names = {name: row[name] for name in ROW_COLUMNS}
+    alike = [
+        other for other in records.document["rows"] if all(other[name] == row[name] for name in ROW_COLUMNS)
+    ]
+    return names | ({"attack": f"{row['attack']} (control)"} if row.get("control") and len(alike) > 1 else {})
+
+
+def _counts(records: Records, cells: list[Cell], outcomes: pa.Table) -> dict[str, Any]:
+    missing = [c for c in cells if c["evaluate"] not in records.stages or c["accuracy"] not in records.stages]
+    return {
+        "seeds": len({cell["seed"] for cell in cells}),
+        "cells": len(cells),
+        "cells_missing": len(missing),
+        "images": len(outcomes),
+    }
+
+
+def _named_rates(outcomes: pa.Table) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, column in RATES.items():
+        found |= rate(outcomes, column).named(name)
+    return found
+
+
+def _evaluator_accuracy(records: Records, cells: list[Cell]) -> float | None:
+    evaluators = {evaluator_key(record) for record in _stages(records, cells, "evaluate")}
+    return _mean_metric(records, sorted(evaluators), "val_accuracy")
+
+
+def _stages(records: Records, cells: list[Cell], name: str) -> Iterator[Mapping[str, Any]]:
+    """Records of the finished stages `name` of some cells."""
+    return (records.stages[cell[name]] for cell in cells if cell[name] in records.stages)
+
+
+def _mean_metrics(records: Records, keys: list[str], names: Iterable[str]) -> dict[str, Any]:
+    return {name: _mean_metric(records, keys, name) for name in names}
+
+
+def _mean_metric(records: Records, keys: Iterable[str], name: str) -> float | None:
+    return _mean(records.stages[key]["metrics"].get(name) for key in keys if key in records.stages)
+
+
+def _mean(values: Iterable[Any]) -> float | None:
+    known = [number for number in map(_finite, values) if number is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _joined(names: Iterable[str | None]) -> str:
+    return " ".join(sorted({name for name in names if name}))

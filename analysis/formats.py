@@ -1,0 +1,106 @@
+"""The comparison table as Markdown, CSV and LaTeX. Pure functions: rows -> text."""
+
+from __future__ import annotations
+
+import csv as csv_writer
+import io
+from collections.abc import Sequence
+
+from analysis.rows import ComparisonRow, LabelRow, columns
+from analysis.wording import SECOND, WIDE, Remark, groups, title, used
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "·": r"\textperiodcentered{}",
+    SECOND: r"\textdagger{}",
+}
+
+
+def csv(rows: Sequence[ComparisonRow] | Sequence[LabelRow], row_type: type | None = None) -> str:
+    """A header and one line a row; fractions in [0, 1] in full precision; what was not measured is empty.
+
+    row_type: gives the header where there are no rows (default ComparisonRow).
+    """
+    names = columns(type(rows[0]) if rows else row_type or ComparisonRow)
+    out = io.StringIO()
+    writer = csv_writer.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    return out.getvalue()
+
+
+def markdown(rows: Sequence[ComparisonRow], remarks: Sequence[Remark] = ()) -> str:
+    """A GitHub table for each dataset and victim, defense first, intervals in brackets; then the remarks."""
+    parts = []
+    for group in groups(rows).values():
+        shown = used(WIDE, group)
+        lines = [f"### {_escape_markdown(title(group))}", ""]
+        lines.append(_markdown_line(["defense", "attack", *(column.heading for column in shown)]))
+        lines.append("|---|---|" + "--:|" * len(shown))
+        for row in group:
+            cells = [_inline(*column.text(row)) for column in shown]
+            lines.append(_markdown_line([row.defense, row.attack, *cells]))
+        parts.append("\n".join(lines))
+    if remarks:
+        parts.append("\n".join(f"- {_marked(remark, '**')}" for remark in remarks))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(rows: Sequence[ComparisonRow], remarks: Sequence[Remark] = ()) -> str:
+    r"""A booktabs `table*` for each dataset and victim. Needs \usepackage{booktabs,graphicx}."""
+    notes = " ".join(escape_latex(remark.text) for remark in remarks if remark.kind == "note")
+    lines = [r"% needs \usepackage{booktabs,graphicx}"]
+    lines += [
+        f"% {remark.kind}: {' '.join(remark.text.split())}" for remark in remarks if remark.kind != "note"
+    ]
+    for group in groups(rows).values():
+        shown = used(WIDE, group)
+        lines += [r"\begin{table*}", r"\centering", rf"\caption{{{escape_latex(title(group))}. {notes}}}"]
+        lines += [r"\resizebox{\textwidth}{!}{%", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}", r"\toprule"]
+        lines += [_latex_line(["defense", "attack", *(column.heading for column in shown)]), r"\midrule"]
+        lines += [
+            _latex_line([row.defense, row.attack, *(_inline(*column.text(row)) for column in shown)])
+            for row in group
+        ]
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is: `l_pri` -> `l\\_pri`."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _inline(value: str, interval: str) -> str:
+    return f"{value} [{interval}]" if interval else value
+
+
+def _marked(remark: Remark, strong: str) -> str:
+    prefix = "" if remark.kind == "note" else f"{strong}{remark.kind}:{strong} "
+    return prefix + _escape_markdown(" ".join(remark.text.split()))
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_escape_markdown(cell) for cell in cells) + " |"
+
+
+def _escape_markdown(text: str) -> str:
+    for character in "\\|_*<`":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(escape_latex(cell) for cell in cells) + r" \\"

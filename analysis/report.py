@@ -1,0 +1,121 @@
+"""A grid's report: rows and remarks for the terminal, files for all else. Equal records give equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.comparison import compare, compare_labels
+from analysis.formats import csv, latex, markdown
+from analysis.page import html
+from analysis.picture import pictures
+from analysis.records import Document, Failure, Missing, Records, read_records
+from analysis.rows import ComparisonRow, LabelRow
+from analysis.wording import Remark, remarks
+from grid.store import Store
+
+FORMATS = ("table", "markdown", "latex", "csv", "html")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a grid says so far: rows, the same by label, remarks, what is missing and which stages failed."""
+
+    rows: tuple[ComparisonRow, ...]
+    labels: tuple[LabelRow, ...]
+    remarks: tuple[Remark, ...]
+    missing: tuple[Missing, ...]
+    failures: tuple[Failure, ...]
+
+
+def read_report(document: Document, store: Store) -> Report:
+    """Read a grid's records and pool them. Never fails on stages that are missing; they are named."""
+    records = read_records(document, store)
+    rows = compare(records)
+    notes = [*control_notes(document), *distance_notes(records)]
+    lines = remarks(rows, records.missing, records.failures, records.classes, notes)
+    return Report(
+        tuple(rows), tuple(compare_labels(records)), tuple(lines), records.missing, records.failures
+    )
+
+
+def write_report(
+    document: Document, store: Store, out: Path, formats: Sequence[str] = FORMATS, *, private: bool = True
+) -> dict[str, Path]:
+    """Write labels.csv, faces-*.png and, as asked for, table.md, table.csv, table.tex and report.html.
+
+    `table` is the terminal's and has no file. private=False: no private photograph in pictures and page.
+    Returns the files' paths by name. Raises ValueError on an unknown format.
+    """
+    if unknown := sorted(set(formats) - set(FORMATS)):
+        raise ValueError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
+    report = read_report(document, store)
+    faces = pictures(document, store, private=private)
+    content: dict[str, str | bytes] = {"labels.csv": csv(report.labels, LabelRow), **faces}
+    if "markdown" in formats:
+        content["table.md"] = markdown(report.rows, report.remarks)
+    if "csv" in formats:
+        content["table.csv"] = csv(report.rows)
+    if "latex" in formats:
+        content["table.tex"] = latex(report.rows, report.remarks)
+    if "html" in formats:
+        content["report.html"] = page(document, report, faces)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, data in content.items():
+        (out / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return {name: out / name for name in sorted(content)}
+
+
+def render(document: Document, store: Store, format_: str) -> str:
+    """One format as text: markdown, latex, csv or html. Raises ValueError on another."""
+    report = read_report(document, store)
+    if format_ == "markdown":
+        return markdown(report.rows, report.remarks)
+    if format_ == "latex":
+        return latex(report.rows, report.remarks)
+    if format_ == "csv":
+        return csv(report.rows)
+    if format_ == "html":
+        return page(document, report, pictures(document, store))
+    raise ValueError(f"unknown format {format_!r}; choose from {', '.join(FORMATS)}")
+
+
+def page(document: Document, report: Report, faces: dict[str, bytes]) -> str:
+    """The HTML page of a report with its pictures."""
+    named = {name.removesuffix(".png").replace("-", " · "): data for name, data in faces.items()}
+    heading = f"decoygrid: {document['name']}"
+    return html(heading, report.rows, report.remarks, pictures=named, protocol=list(protocol(document)))
+
+
+def protocol(document: Document) -> Iterator[str]:
+    """How the numbers were made, a line each: grid, metrics, the settings of every defense and attack."""
+    yield f"spec {document['name']}, budget {document['budget']}, numerics {document['numerics']}"
+    yield "AA: share of attack images that F_E, which never selects, takes for the protected label"
+    yield "MC all: test accuracy, mean over the row's targets; MC l_t: that of the protected labels alone"
+    yield "eq. 13: squared distance of mean F_E features; Fréchet: Gaussians fitted to the same features"
+    yield "KNN: squared F_E feature distance to the nearest private training picture"
+    yield "target conf.: share of attack images to which the target gives the label with p >= 0.9"
+    yield "passes, queries, time: mean of a cell (one label, one seed)"
+    for field, settings in (("defense", "settings"), ("attack", "attack_settings")):
+        lines = (f"{field} {row[field]}: {_settings(row.get(settings))}" for row in document["rows"])
+        yield from dict.fromkeys(lines)
+
+
+def control_notes(document: Document) -> list[str]:
+    """Which rows are controls: the same attack with an untrained generator."""
+    controls = [f"{row['defense']} / {row['attack']}" for row in document["rows"] if row.get("control")]
+    names = ", ".join(dict.fromkeys(controls))
+    return [f"Control (untrained generator): {names}; believe a high AA only beside it."] if names else []
+
+
+def distance_notes(records: Records) -> list[str]:
+    """Why a distance is absent, as its stage says; each reason once."""
+    keys = dict.fromkeys(row.get("distance") for row in records.document["rows"])
+    notes = [records.stages[key].get("notes", {}) for key in keys if key in records.stages]
+    return list(dict.fromkeys(f"{name}: {text}" for found in notes for name, text in sorted(found.items())))
+
+
+def _settings(settings: Any) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in sorted((settings or {}).items())) or "no settings"

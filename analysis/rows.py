@@ -1,0 +1,105 @@
+"""What a row of the tables holds. The fields are the CSV columns, in order; None is what was not measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+
+class Rate(NamedTuple):
+    """A fraction with its 95% interval; all None if nothing was measured."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def named(self, name: str) -> dict[str, Any]:
+        """The three columns `name`, `name_low`, `name_high`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow:
+    """One row of table.csv, fields in column order.
+
+    labels, seeds, cells: planned; cells_missing: those without outcomes or test accuracy; images: attack
+    images pooled. mc_all: mean over the row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity,
+    target_confidence, passes, queries, attack_seconds: mean over the row's cells. evaluator_accuracy: of F_E
+    on the validation split.
+    """
+
+    dataset: str
+    victim: str
+    defense: str
+    attack: str
+    labels: int
+    seeds: int
+    cells: int
+    cells_missing: int
+    images: int
+    aa_top1: float | None
+    aa_top1_low: float | None
+    aa_top1_high: float | None
+    aa_top5: float | None
+    aa_top5_low: float | None
+    aa_top5_high: float | None
+    aa_top1_second: float | None
+    aa_top1_second_low: float | None
+    aa_top1_second_high: float | None
+    aa_top5_second: float | None
+    aa_top5_second_low: float | None
+    aa_top5_second_high: float | None
+    mc_all: float | None
+    mc_target: float | None
+    mc_target_low: float | None
+    mc_target_high: float | None
+    mc_target_images: int
+    feat_mean_sqdist: float | None
+    frechet_evaluator: float | None
+    fid_inception: float | None
+    knn_sqdist: float | None
+    diversity: float | None
+    target_confidence: float | None
+    passes: float | None
+    queries: float | None
+    attack_seconds: float | None
+    evaluator_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """One row of labels.csv: one protected label, seeds pooled, Wilson intervals; fields in column order."""
+
+    dataset: str
+    victim: str
+    defense: str
+    attack: str
+    label: int
+    person: str
+    decoy_person: str
+    seeds: int
+    cells: int
+    cells_missing: int
+    images: int
+    aa_top1: float | None
+    aa_top1_low: float | None
+    aa_top1_high: float | None
+    aa_top5: float | None
+    aa_top5_low: float | None
+    aa_top5_high: float | None
+    aa_top1_second: float | None
+    aa_top1_second_low: float | None
+    aa_top1_second_high: float | None
+    aa_top5_second: float | None
+    aa_top5_second_low: float | None
+    aa_top5_second_high: float | None
+    mc_target: float | None
+    mc_target_low: float | None
+    mc_target_high: float | None
+    mc_target_images: int
+    target_confidence: float | None
+
+
+def columns(row_type: type[ComparisonRow] | type[LabelRow]) -> tuple[str, ...]:
+    """Column names in file order."""
+    return tuple(field.name for field in fields(row_type))

@@ -1,0 +1,77 @@
+"""The comparison table as a rich renderable, at most 120 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from analysis.records import Failure
+from analysis.rows import ComparisonRow
+from analysis.wording import CONFIDENCE, DISTANCES, PASSES, RATES, SECONDS, Remark, groups, title
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+_STYLES = {"note": "dim", "warning": "bold yellow", "missing": "red"}
+
+
+def terminal(
+    rows: Sequence[ComparisonRow], remarks: Sequence[Remark] = (), failures: Sequence[Failure] = ()
+) -> RenderableType:
+    """One table for each dataset and victim, then the remarks. Intervals stand beneath their value.
+
+    failures: where their logs are is said here only; files for others hold no path of this machine.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = [_table(group) for group in groups(rows).values()]
+    lines = [Text(_prefix(remark) + remark.text, style=_STYLES[remark.kind]) for remark in remarks]
+    logs = [Text(f"log of {failure.name}: {failure.place}", style="red") for failure in failures]
+    return Group(*tables, *lines, *logs)
+
+
+def _prefix(remark: Remark) -> str:
+    return {"note": "", "warning": "warning: ", "missing": "missing: "}[remark.kind]
+
+
+def _table(rows: Sequence[ComparisonRow]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(title(rows)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("defense\nattack · images", overflow="fold", max_width=30)
+    for column in (*RATES, *DISTANCES, CONFIDENCE, PASSES):
+        heading = "passes\ntime" if column is PASSES else column.heading
+        table.add_column(
+            heading.replace(" top", "\ntop").replace(" conf", "\nconf"), justify="right", no_wrap=True
+        )
+    for row in rows:
+        cells = [_stacked(*column.text(row)) for column in (*RATES, *DISTANCES, CONFIDENCE)]
+        cells.append(_stacked(PASSES.text(row)[0], SECONDS.text(row)[0]))
+        table.add_row(_name(row), *cells)
+    return table
+
+
+def _name(row: ComparisonRow) -> Text:
+    from rich.text import Text
+
+    name = Text(row.defense, style="bold").append(f"\n{row.attack} · {row.images}", style="not bold")
+    if row.cells_missing:
+        name.append(f"\n{row.cells_missing} of {row.cells} cells missing", style="not bold red")
+    return name
+
+
+def _stacked(value: str, below: str) -> Text:
+    from rich.text import Text
+
+    return Text(value).append(f"\n{below}" if below else "", style="dim")

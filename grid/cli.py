@@ -1,0 +1,167 @@
+"""The command line. Each command imports what it needs, so that `--help` is quick and `plan` knows no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from grid.problems import Problem, SpecError
+
+app = typer.Typer(
+    name="decoygrid",
+    help="Model inversion attacks against defended and undefended classifiers, as one resumable grid.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+HOME = ".decoygrid"
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the name of a shipped spec")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change one value of the spec")]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="DECOYGRID_STORE", help="folder or URI (s3://, gs://) of all results")
+]
+TrackingOption = Annotated[
+    str,
+    typer.Option("--tracking", envvar="DECOYGRID_TRACKING", help="MLflow tracking URI, or `none`"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON to stdout, and nothing else there")]
+STORE, TRACKING = f"{HOME}/store", f"sqlite:///{HOME}/mlflow.db"
+
+
+def main() -> None:
+    """Entry point: a user's mistake is a message and exit code 2, never a traceback."""
+    try:
+        app()
+    except SpecError as error:
+        _complain(error.problems)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    store: StoreOption = STORE,
+    tracking: TrackingOption = TRACKING,
+    address: Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT")] = "local",
+    in_process: Annotated[bool, typer.Option("--in-process", help="no Ray: one stage at a time, here")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder of tables and pictures; default results/SPEC")] = None,
+    log_private_images: Annotated[
+        bool, typer.Option("--log-private-images", help="let private photographs into MLflow")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is missing of a grid, mirror it to MLflow, print the table."""
+    from grid.commands import run_grid
+
+    code = run_grid(
+        spec,
+        overrides or [],
+        store_uri=store,
+        tracking=tracking,
+        address=address,
+        in_process=in_process,
+        out=out,
+        private_images=log_private_images,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+    """Show the stages of a grid: shared, done, missing, and what the missing ones will cost."""
+    from grid.views import show_plan
+
+    show_plan(spec, overrides or [], store_uri=store, as_json=as_json)
+
+
+@app.command()
+def status(spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+    """Show what is done, failed (with its log), running and missing."""
+    from grid.views import show_status
+
+    show_status(spec, overrides or [], store_uri=store, as_json=as_json)
+
+
+@app.command()
+def report(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    store: StoreOption = STORE,
+    records: Annotated[Path | None, typer.Option(help="committed records to report from, in place of the store")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="table, markdown, latex, csv or html; to stdout unless --out")
+    ] = "table",
+    out: Annotated[Path | None, typer.Option(help="write all formats and the pictures into this folder")] = None,
+) -> None:
+    """Rebuild tables and pictures from records."""
+    from grid.commands import report_grid
+
+    raise typer.Exit(
+        report_grid(spec, overrides or [], store_uri=store, records=records, format_=format_, out=out)
+    )
+
+
+@app.command()
+def sync(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    store: StoreOption = STORE,
+    tracking: TrackingOption = TRACKING,
+    log_private_images: Annotated[
+        bool, typer.Option("--log-private-images", help="let private photographs into MLflow")
+    ] = False,
+) -> None:
+    """Rebuild the MLflow view of a grid from the store."""
+    from grid.commands import sync_grid
+
+    raise typer.Exit(
+        sync_grid(spec, overrides or [], store_uri=store, tracking=tracking, private_images=log_private_images)
+    )
+
+
+@app.command()
+def show(
+    key: Annotated[str, typer.Argument(help="a stage's key, or its unambiguous beginning")],
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one artifact: config, metrics, files, upstream."""
+    from grid.views import show_artifact
+
+    show_artifact(key, store_uri=store, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="attacks, defenses, gans, datasets, metrics, budgets or specs")],
+    as_json: JsonOption = False,
+) -> None:
+    """List what can stand in a spec, with every setting."""
+    from grid.listing import show_list
+
+    show_list(what, as_json=as_json)
+
+
+def _complain(problems: Sequence[Problem]) -> None:
+    word = "problem" if len(problems) == 1 else "problems"
+    print(f"decoygrid: {len(problems)} {word}", file=sys.stderr)  # noqa: T201
+    for problem in problems:
+        print(f"  {problem.place}: {problem.message}", file=sys.stderr)  # noqa: T201
+
+
+def emit_json(content: Any) -> None:
+    """Write JSON to stdout, alone."""
+    json.dump(content, sys.stdout, indent=1, sort_keys=True)
+    sys.stdout.write("\n")

@@ -1,0 +1,269 @@
+"""What `run`, `report` and `sync` do, put together from plan, store, executor, mirror and analysis."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from grid.checks import preflight
+from grid.cli import emit_json
+from grid.costs import Costs
+from grid.expand import expand
+from grid.plan import Plan
+from grid.problems import Problem, SpecError, choices
+from grid.progress import Display, make_display
+from grid.reconcile import Executor, Reconciler, Result, missing_stages
+from grid.spec import Spec, load_spec
+from grid.store import Store, StoreError
+from tasks.stage import Stage
+
+if TYPE_CHECKING:
+    from grid.mirror_background import Mirror
+
+Document = Mapping[str, Any]
+FORMATS = ("table", "markdown", "latex", "csv", "html")
+
+
+def run_grid(
+    spec_path: str,
+    overrides: Sequence[str],
+    *,
+    store_uri: str,
+    tracking: str,
+    address: str,
+    in_process: bool,
+    out: Path | None,
+    private_images: bool,
+    as_json: bool,
+) -> int:
+    """Run what is missing; 0 if all is done, 1 if something failed."""
+    say = Console(stderr=as_json, highlight=False)
+    spec = load_spec(spec_path, overrides)
+    plan = expand(spec)
+    preflight(plan, spec)
+    store = open_store(store_uri)
+    folder = out or Path("results") / plan.name
+    document = {**plan.document(), "written": time.time()}
+    if _without_time(store.read_document(document_name(plan.name)) or {}) != _without_time(document):
+        store.write_document(document_name(plan.name), document)
+    missing, damaged, _ = missing_stages(plan, store, verify=True)
+    result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
+    mirror = _mirror(document, store, tracking, private_images, folder / "mlflow")
+    if missing:
+        executor, slots = _executor(spec, plan, store, address, in_process, missing, say)
+        display = make_display(say, slots)
+        try:
+            costs = Costs(store.records().values())
+            result = Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
+        finally:
+            display.close()
+            executor.close()
+    _finish(plan, store, result, mirror, folder, say, as_json=as_json)
+    return 0 if result.complete else 1
+
+
+def report_grid(
+    spec_path: str,
+    overrides: Sequence[str],
+    *,
+    store_uri: str,
+    records: Path | None,
+    format_: str,
+    out: Path | None,
+) -> int:
+    """Tables and pictures from the store, or from committed records."""
+    from analysis.report import read_report, render, write_report
+    from analysis.terminal import terminal
+
+    if format_ not in FORMATS:
+        raise SpecError([Problem("--format", choices(format_, FORMATS, what="format"))])
+    spec = load_spec(spec_path, overrides)
+    if records is not None and not records.is_dir():
+        raise SpecError([Problem("--records", f"no folder {str(records)!r}")])
+    store = open_store(str(records) if records is not None else store_uri, writable=False)
+    document = store.read_document(document_name(spec.name)) if records is not None else expand(spec).document()
+    if document is None:
+        raise SpecError([Problem("--records", f"{records} holds no records of {spec.name!r} (no {document_name(spec.name)})")])
+    report = read_report(document, store)
+    console = Console(highlight=False)
+    if out is not None:
+        for name, path in write_report(document, store, out).items():
+            console.print(f"{name}: {path}", markup=False, soft_wrap=True)
+    elif format_ == "table":
+        console.print(terminal(report.rows, report.remarks, report.failures))
+    else:
+        sys.stdout.write(render(document, store, format_))
+    return 0
+
+
+def sync_grid(
+    spec_path: str, overrides: Sequence[str], *, store_uri: str, tracking: str, private_images: bool
+) -> int:
+    """Rebuild the MLflow view of a grid; 0 if it is complete, 1 if the server could not be reached."""
+    from analysis.report import read_report, write_report
+    from grid.mirror import sync
+    from grid.mirror_place import TrackingError
+
+    document = expand(load_spec(spec_path, overrides)).document()
+    store = open_store(store_uri, writable=False)
+    rows = [asdict(row) for row in read_report(document, store).rows]
+    try:
+        with tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
+            files = write_report(document, store, Path(folder), private=private_images)
+            done = sync(
+                document,
+                store,
+                absolute(tracking),
+                rows=rows,
+                attachments=files,
+                private_images=private_images,
+            )
+    except TrackingError as error:
+        print(f"decoygrid: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(  # noqa: T201
+        f"MLflow at {tracking}: {done.created} runs created, {done.updated} updated, "
+        f"{done.unchanged} unchanged, {done.removed} removed"
+    )
+    return 0
+
+
+def open_store(uri: str, *, writable: bool = True) -> Store:
+    """The store; SpecError (exit 2) if it is not usable."""
+    try:
+        store = Store(uri)
+        if writable:
+            store.check_writable()
+    except StoreError as error:
+        place, _, message = str(error).partition(": ")
+        raise SpecError([Problem(place, message)]) from error
+    return store
+
+
+def document_name(grid: str) -> str:
+    """Where a grid's rows and cells are kept in a store."""
+    return f"grids/{grid}.json"
+
+
+def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps({key: value for key, value in document.items() if key != "written"}))  # type: ignore[no-any-return]
+
+
+def _executor(
+    spec: Spec,
+    plan: Plan,
+    store: Store,
+    address: str,
+    in_process: bool,
+    missing: Mapping[str, Stage],
+    say: Console,
+) -> tuple[Executor, int]:
+    """The executor, and how many stages it runs at a time."""
+    if in_process:
+        from grid.in_process import InProcessExecutor
+
+        return InProcessExecutor(store.location, plan.sources), 1
+    from grid.ray_executor import InfeasibleError, RayExecutor
+
+    say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
+    try:
+        executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
+    except (ConnectionError, OSError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}")]) from error
+    try:
+        for stage in missing.values():
+            executor.request(stage)
+    except InfeasibleError as error:
+        executor.close()
+        raise SpecError([Problem("resources", str(error))]) from error
+    say.print(f"Ray is up: {executor.shape}", markup=False)
+    return executor, executor.parallel
+
+
+class _Notifying:
+    """The display, and a nudge to the mirror whenever a stage is done."""
+
+    def __init__(self, display: Display, mirror: Mirror | None) -> None:
+        self._display, self._mirror = display, mirror
+        self.begin, self.submitted, self.said = display.begin, display.submitted, display.said
+
+    def ended(self, *arguments: Any) -> None:
+        self._display.ended(*arguments)
+        if self._mirror is not None:
+            self._mirror.notify()
+
+
+def _mirror(document: Document, store: Store, tracking: str, private_images: bool, out: Path | None) -> Mirror | None:
+    """The owner of the grid's MLflow runs, or None for `--tracking none`."""
+    from grid.mirror_background import Mirror
+
+    if tracking == "none":
+        return None
+
+    def rows() -> list[dict[str, Any]]:
+        from analysis.report import read_report
+
+        return [asdict(row) for row in read_report(document, store).rows]
+
+    def attachments() -> dict[str, Path]:
+        from analysis.report import write_report
+
+        return write_report(document, store, out, private=private_images) if out is not None else {}
+
+    return Mirror(
+        lambda: document, store, absolute(tracking), rows, attachments=attachments, private_images=private_images
+    )
+
+
+def absolute(tracking: str) -> str:
+    """A tracking URI whose SQLite path does not depend on the current folder."""
+    prefix = "sqlite:///"
+    return prefix + str(Path(tracking.removeprefix(prefix)).resolve()) if tracking.startswith(prefix) else tracking
+
+
+def _finish(
+    plan: Plan, store: Store, result: Result, mirror: Mirror | None, folder: Path, say: Console, *, as_json: bool
+) -> None:
+    """Write the report, wait for MLflow, and say how it went."""
+    from analysis.report import read_report, write_report
+    from analysis.terminal import terminal
+
+    document = plan.document()
+    report = read_report(document, store)
+    files = write_report(document, store, folder)
+    say.print(terminal(report.rows, report.remarks, report.failures))
+    for name, path in files.items():
+        if name.endswith(".png"):
+            say.print(f"picture: {path}", markup=False, soft_wrap=True)
+    say.print(f"tables and page: {folder}", markup=False, soft_wrap=True)
+    if mirror is not None and (problem := mirror.close()):
+        say.print(f"MLflow does not show this grid yet: {problem}", markup=False, style="yellow", soft_wrap=True)
+    reused = f"{result.reused} of {result.total} stages were there already"
+    say.print(f"{reused}, {len(set(result.computed))} computed, {len(result.failed)} failed, {len(result.blocked)} blocked")
+    for key, error in result.failed.items():
+        place = store.failure_place(key)
+        say.print(f"FAILED {plan.names[key]} ({key}): {error}\n  log: {place}", markup=False, style="red", soft_wrap=True)
+    for key, cause in result.blocked.items():
+        say.print(f"blocked {plan.names[key]} ({key}) by {cause}", markup=False, style="red", soft_wrap=True)
+    if as_json:
+        emit_json(
+            {
+                "spec": plan.name,
+                "complete": result.complete,
+                "rows": [asdict(row) for row in report.rows],
+                "stages": {"total": result.total, "reused": result.reused, "computed": sorted(set(result.computed))},
+                "failed": result.failed,
+                "blocked": result.blocked,
+                "repaired": result.repaired,
+                "files": {name: str(path) for name, path in files.items()},
+            }
+        )

@@ -1,0 +1,295 @@
+"""Spec -> Plan: compose the stages of every cell. Reads the data's catalogue, never torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+
+from grid.numerics import resolve_numerics
+from grid.plan import Cell, Plan, Row, leaks
+from grid.problems import Problem, SpecError, join_place
+from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice, spec_folder
+from tasks.attacks.attack import Attack, GeneratorAttack
+from tasks.data.dataset import Catalogue, DataProblemsError
+from tasks.data.manifest import file_digest
+from tasks.data.split import Audience, Part, Split
+from tasks.defenses.defense import Defender, GANChoice, Protected
+from tasks.gan import GANS
+from tasks.gan.wgan import GAN
+from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
+from tasks.models.classifier import Classifier, GivenClassifier, Model
+from tasks.stage import Role, Stage
+
+S = TypeVar("S", bound=Stage)
+
+
+def expand(spec: Spec) -> Plan:
+    """Compose all stages of a spec. SpecError lists what is wrong with the data, labels or weights."""
+    numerics = resolve_numerics(spec.numerics)
+    rows: list[Row] = []
+    checks: dict[str, Accuracy] = {}
+    sources: dict[str, Path] = {}
+    names: dict[str, str] = {}
+    problems: list[Problem] = []
+    inception = _weights_source(spec, spec.inception_weights, "inception_weights", sources, problems)
+    for choice in spec.datasets:
+        try:
+            catalogue = choice.dataset.catalogue(spec_folder(spec))
+        except DataProblemsError as error:
+            problems += [Problem(join_place(choice.place, p.field), p.message) for p in error.problems]
+            continue
+        sources.update(catalogue.sources)
+        if bad := _label_problems(spec, catalogue):
+            problems += bad
+            continue
+        for victim in spec.victims:
+            world = _World(spec, numerics, choice, catalogue, victim, inception, sources, problems)
+            rows += world.rows()
+            checks.update({check.key: check for check in world.checks()})
+            names.update(world.names)
+    if problems:
+        raise SpecError([Problem(spec.source.place(p.place), p.message) for p in problems])
+    plan = Plan(spec.name, spec.budget, numerics, tuple(rows), tuple(checks.values()), sources, spec=_plain_spec(spec))
+    plan = Plan(**{**plan.__dict__, "names": {key: names.get(key, stage.kind) for key, stage in plan.stages().items()}})
+    if found := leaks(plan):
+        raise SpecError(found)
+    return plan
+
+
+@dataclass
+class _World:
+    """One dataset and victim: the models, splits and GANs that its cells share, for every seed."""
+
+    spec: Spec
+    numerics: str
+    choice: DatasetChoice
+    catalogue: Catalogue
+    victim: VictimChoice
+    inception: str | None
+    sources: dict[str, Path]
+    problems: list[Problem]
+
+    def __post_init__(self) -> None:
+        self.names: dict[str, str] = {}
+
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
+        """The protected labels."""
+        return self.spec.labels if self.spec.labels is not None else tuple(range(len(self.catalogue.private)))
+
+    @cached_property
+    def given_weights(self) -> str | None:
+        """Digest of the victim's weights file, if the user brings one."""
+        place = join_place(self.victim.place, "weights")
+        return _weights_source(self.spec, self.victim.weights, place, self.sources, self.problems)
+
+    def split(self, part: Part, audience: Audience) -> Split:
+        """A split of the private people, or of the defender's or attacker's half of the public ones."""
+        halves = {"defender": self.catalogue.public[::2], "attacker": self.catalogue.public[1::2]}
+        halves["classifier"] = halves["defender"]
+        people = self.catalogue.private if audience == "private" else halves[audience]
+        return self._named(f"{audience} {part} images", self.choice.dataset.split(self.catalogue, people, part, audience))
+
+    def common(self, seed: int) -> dict[str, Any]:
+        """Fields of every computing stage."""
+        return {"seed": seed, "numerics": self.numerics, "threads": self.spec.threads}
+
+    def classifier(self, role: Role, settings: Mapping[str, Any], seed: int) -> Classifier:
+        """A classifier trained on the private people, or F_C on the defender's public ones."""
+        audience: Audience = "classifier" if role == "public_classifier" else "private"
+        val = self.split("val", audience) if self.choice.dataset.val_per_label else None
+        stage = Classifier(train=self.split("train", audience), val=val, role=role, **settings, **self.common(seed))
+        return self._named(f"{role.replace('_', ' ')} {stage.arch}{_seed(seed)}", stage)
+
+    def victim_model(self, seed: int) -> Model:
+        """The victim: trained here, or the user's."""
+        if self.victim.weights is None:
+            return self.classifier("victim", self.victim.settings, seed)
+        train = self.split("train", "private")
+        fields = {name: self.victim.settings[name] for name in ("arch", "width") if name in self.victim.settings}
+        stage = GivenClassifier(
+            weights=self.given_weights or "",
+            people=train.people,
+            channels=train.channels,
+            size=train.size,
+            **fields,
+            **self.common(seed),
+        )
+        return self._named(f"given victim {stage.arch}", stage)
+
+    def gan(self, choice: GANChoice, role: Role, seed: int) -> GAN:
+        """A GAN on the public images of its role."""
+        data = self.split("all", "attacker" if role == "attacker" else "defender")
+        stage = GANS[choice.name](data=data, role=role, **choice.settings, **self.common(seed))
+        return self._named(f"{role} {choice.name}{_seed(seed)}", stage)
+
+    def decoy(self, label: int, seed: int) -> int:
+        """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""
+        people = self.split("train", "classifier").people
+        return self.spec.decoys.get(label, random.Random(f"decoy/{seed}/{label}").randrange(len(people)))
+
+    def rows(self) -> list[Row]:
+        """Every defense under every attack."""
+        protected = {
+            (defense.shown, seed, label): self._protect(defense, seed, label)
+            for defense in self.spec.defenses
+            for seed in self.spec.seeds
+            for label in self.labels
+        }
+        return [
+            self._row(defense, attack, protected) for attack in self.spec.attacks for defense in self.spec.defenses
+        ]
+
+    def checks(self) -> list[Accuracy]:
+        """Test accuracy of the evaluators: every attack accuracy stands on it."""
+        test = self.split("test", "private")
+        return [
+            self._accuracy(model, test, seed, f"{role.replace('_', ' ')}{_seed(seed)}")
+            for seed in self.spec.seeds
+            for role, model in (("evaluator", self._evaluator(seed)), ("second_evaluator", self._second(seed)))
+        ]
+
+    def _protect(self, choice: DefenseChoice, seed: int, label: int) -> Protected:
+        defender = Defender(
+            victim=self.victim_model(seed),
+            train=self.split("train", "private"),
+            public_classifier=self.classifier("public_classifier", self.spec.public_classifier, seed),
+            make_gan=lambda gan: self.gan(gan, "defender", seed),
+            decoy=lambda label: self.decoy(label, seed),
+            common=self.common(seed),
+        )
+        labels = (label,) if self.spec.protect == "single" else self.labels
+        found = choice.defense.protect(defender, labels)
+        if found.pairs:
+            of = f" label {label}" if self.spec.protect == "single" else ""
+            self._named(f"{choice.shown}{of}{_seed(seed)}", found.target)
+        for pair in found.pairs:
+            if pair.private is not None:
+                self._named(f"private fakes label {pair.label}{_seed(seed)}", pair.private)
+            if pair.public is not None:
+                self._named(f"public fakes decoy {pair.decoy}{_seed(seed)}", pair.public)
+        for stage in found.target.closure().values():
+            if stage.kind == "fisher":
+                self._named(f"fisher{_seed(seed)}", stage)
+        return found
+
+    def _row(
+        self, defense: DefenseChoice, attack: AttackChoice, protected: Mapping[tuple[str, int, int], Protected]
+    ) -> Row:
+        cells = tuple(
+            self._cell(defense, attack, seed, label, protected[defense.shown, seed, label])
+            for seed in self.spec.seeds
+            for label in self.labels
+        )
+        distance = Distance(
+            evaluations=tuple(cell.evaluate for cell in cells),
+            reference=self.split("train", "private"),
+            evaluator=cells[0].evaluate.evaluator,
+            inception=self.inception,
+            **self.common(self.spec.seeds[0]),
+        )
+        self._named(f"distances {defense.shown} under {attack.shown}", distance)
+        settings = defense.defense.model_dump(exclude={"fakes", "gan"})
+        settings |= {"gan": gan.name for gan in defense.defense.generators}
+        sample = cells[0].evaluate.attack
+        shown = {k: v for k, v in sample.config.items() if not isinstance(v, dict) and k not in ("label", "seed")}
+        return Row(
+            self.choice.shown, self.victim.shown, defense.shown, attack.shown, settings, shown, cells, distance
+        )
+
+    def _cell(
+        self, defense: DefenseChoice, attack: AttackChoice, seed: int, label: int, protected: Protected
+    ) -> Cell:
+        stage = self._attack(attack, protected.target, seed, label)
+        where = f"{defense.shown} label {label}{_seed(seed)}"
+        self._named(f"{attack.shown} on {where}", stage)
+        train, test = self.split("train", "private"), self.split("test", "private")
+        evaluate = Evaluate(
+            attack=stage,
+            evaluator=self._evaluator(seed),
+            second=self._second(seed),
+            reference=train,
+            **self.common(seed),
+        )
+        self._named(f"evaluate {attack.shown} on {where}", evaluate)
+        pair = next((pair for pair in protected.pairs if pair.label == label), None)
+        public = self.split("train", "classifier") if pair is not None else None
+        return Cell(
+            label=label,
+            person=self.catalogue.private[label],
+            seed=seed,
+            evaluate=evaluate,
+            accuracy=self._accuracy(protected.target, test, seed, where),
+            decoy=pair.decoy if pair else None,
+            decoy_person=public.people[pair.decoy] if pair and public and pair.decoy is not None else None,
+            fakes_private=pair.private if pair else None,
+            fakes_public=pair.public if pair else None,
+            public=public,
+        )
+
+    def _attack(self, choice: AttackChoice, target: Model, seed: int, label: int) -> Attack:
+        fields = {"target": target, "label": label, **choice.settings, **self.common(seed)}
+        if issubclass(choice.attack, GeneratorAttack):
+            fields["gan"] = self.gan(choice.gan or GANChoice(), "attacker", seed)
+        return choice.attack(**fields)
+
+    def _evaluator(self, seed: int) -> Classifier:
+        return self.classifier("evaluator", self.spec.evaluator, seed)
+
+    def _second(self, seed: int) -> Classifier:
+        return self.classifier("second_evaluator", self.spec.second_evaluator, seed)
+
+    def _accuracy(self, model: Model, test: Split, seed: int, where: str) -> Accuracy:
+        return self._named(f"accuracy {where}", Accuracy(model=model, test=test, **self.common(seed)))
+
+    def _named(self, name: str, stage: S) -> S:
+        self.names.setdefault(stage.key, name)
+        return stage
+
+
+def _seed(seed: int) -> str:
+    return f" seed {seed}" if seed else ""
+
+
+def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
+    """Labels and decoys that this dataset does not have."""
+    last, decoys = len(catalogue.private) - 1, len(catalogue.public[::2])
+    problems = [
+        Problem("labels", f"label {label} is out of range; the private people have labels 0..{last}")
+        for label in spec.labels or ()
+        if label > last
+    ]
+    for label, decoy in spec.decoys.items():
+        if not 0 <= decoy < decoys:
+            text = f"decoy {decoy} is out of range; the public classifier has labels 0..{decoys - 1}"
+            problems.append(Problem(f"decoys.{label}", text))
+    return problems
+
+
+def _weights_source(
+    spec: Spec, path: str | None, place: str, sources: dict[str, Path], problems: list[Problem]
+) -> str | None:
+    """Digest of a file that the user brings; its path is noted in `sources`, never in a key."""
+    if path is None:
+        return None
+    found = Path(path).expanduser()
+    found = found if found.is_absolute() or found.exists() else spec_folder(spec) / found
+    try:
+        digest = file_digest(found)
+    except OSError as error:
+        problems.append(Problem(place, f"{path!r} cannot be read: {error.strerror} (looked at {found.resolve()})"))
+        return None
+    sources[digest] = found.resolve()
+    return digest
+
+
+def _plain_spec(spec: Spec) -> dict[str, Any]:
+    """The spec as the user gave it, with `--set` applied."""
+    return {str(key): value for key, value in spec.source.content.items()}
+
+

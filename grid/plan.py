@@ -1,0 +1,157 @@
+"""The plan: all stages of a grid, each once, and which of them make up each cell and row of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grid.problems import Problem
+from tasks.attacks.attack import GeneratorAttack
+from tasks.data.split import Split
+from tasks.gan.wgan import GAN
+from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
+from tasks.models.classifier import Classifier
+from tasks.stage import Stage
+
+EVALUATORS = ("evaluator", "second_evaluator")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attack on one label of one target: (dataset, victim, defense, attack, label, seed) and its stages."""
+
+    label: int
+    person: str
+    seed: int
+    evaluate: Evaluate
+    accuracy: Accuracy
+    decoy: int | None = None
+    decoy_person: str | None = None
+    fakes_private: Stage | None = None
+    fakes_public: Stage | None = None
+    public: Split | None = None  # labelled public split that the decoy belongs to
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells pooled over labels and seeds: one line of a table."""
+
+    dataset: str
+    victim: str
+    defense: str
+    attack: str
+    settings: Mapping[str, Any]
+    attack_settings: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+    distance: Distance
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to exist for a spec to be answered. Pure: making one runs nothing."""
+
+    name: str
+    budget: str
+    numerics: str
+    rows: tuple[Row, ...]
+    checks: tuple[Accuracy, ...]  # accuracies of the evaluators themselves
+    sources: Mapping[str, Path] = field(default_factory=dict)  # content digest -> where it lies here
+    names: Mapping[str, str] = field(default_factory=dict)  # key -> short display name
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def stages(self) -> dict[str, Stage]:
+        """Every stage once, upstream first, by key."""
+        found: dict[str, Stage] = {}
+        for root in self.roots():
+            for key, stage in root.closure().items():
+                found.setdefault(key, stage)
+        return found
+
+    def roots(self) -> list[Stage]:
+        """The stages that nothing in the plan depends on."""
+        cells = [stage for row in self.rows for c in row.cells for stage in (c.evaluate, c.accuracy)]
+        return [*self.checks, *cells, *(row.distance for row in self.rows)]
+
+    def without_sharing(self) -> int:
+        """How many stages a script would run that makes all that a cell needs anew for each cell."""
+        return sum(
+            len({**cell.evaluate.closure(), **cell.accuracy.closure()}) for row in self.rows for cell in row.cells
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The plan's rows and cells as plain JSON, by key: what tables, pictures and MLflow are made from."""
+        return {
+            "name": self.name,
+            "budget": self.budget,
+            "numerics": self.numerics,
+            "spec": dict(self.spec),
+            "rows": [_row_document(row) for row in self.rows],
+            "checks": {check.model.network_of().role: check.key for check in self.checks},
+            "stages": {
+                key: {"kind": stage.kind, "group": stage.group, "name": self.names[key], "trains": stage.trains}
+                for key, stage in self.stages().items()
+            },
+        }
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    return {
+        "dataset": row.dataset,
+        "victim": row.victim,
+        "defense": row.defense,
+        "attack": row.attack,
+        "control": False,
+        "settings": dict(row.settings),
+        "attack_settings": dict(row.attack_settings),
+        "distance": row.distance.key,
+        "cells": [_cell_document(cell) for cell in row.cells],
+    }
+
+
+def _cell_document(cell: Cell) -> dict[str, Any]:
+    def key(stage: Stage | None) -> str | None:
+        return stage.key if stage is not None else None
+
+    return {
+        "label": cell.label,
+        "person": cell.person,
+        "seed": cell.seed,
+        "decoy": cell.decoy,
+        "decoy_person": cell.decoy_person,
+        "target": cell.evaluate.attack.target.key,
+        "attack": cell.evaluate.attack.key,
+        "evaluate": cell.evaluate.key,
+        "accuracy": cell.accuracy.key,
+        "fakes_private": key(cell.fakes_private),
+        "fakes_public": key(cell.fakes_public),
+        "train": cell.evaluate.reference.key,
+        "public": key(cell.public),
+    }
+
+
+def leaks(plan: Plan) -> list[Problem]:
+    """Breaches of honest evaluation in the graph; an empty list is the proof that there are none.
+
+    Only evaluation stages may take the test split or an evaluator, nothing may take an evaluation, and no
+    attack may use a generator that the target's defense used.
+    """
+    problems = []
+    measuring = (Evaluate, Accuracy, Distance)
+    for key, stage in plan.stages().items():
+        for parent in stage.upstream:
+            if isinstance(stage, measuring):
+                continue
+            if isinstance(parent, Split) and parent.part == "test":
+                problems.append(Problem(key, f"takes the test split {parent.key}, which only evaluation may"))
+            if isinstance(parent, Classifier) and parent.role in EVALUATORS:
+                problems.append(Problem(key, f"takes the {parent.role} {parent.key}, which only evaluation may"))
+            if isinstance(parent, measuring):
+                problems.append(Problem(key, f"takes the evaluation {parent.key}: evaluators select nothing"))
+        if isinstance(stage, GeneratorAttack) and stage.gan.key in stage.target.closure():
+            text = f"attacks with {stage.gan.key}, which the target's own defense used; train the attacker's apart"
+            problems.append(Problem(key, text))
+        if isinstance(stage, GAN) and stage.role == "attacker" and stage.data.audience == "defender":
+            problems.append(Problem(key, "the attacker's GAN is trained on the defender's public images"))
+    return problems

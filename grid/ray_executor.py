@@ -1,0 +1,122 @@
+"""The Ray executor: a task a stage, on this machine or a cluster. The only place of `import ray` for grids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grid.runner import Outcome, run_stage
+from grid.spec import ResourceRequest
+from tasks.stage import Group, Stage
+
+LOST_WORKER_RETRIES = 8  # a killed worker or node costs a retry, which resumes from the checkpoint
+LIGHT: set[Group] = {"data", "metrics"}
+
+
+class InfeasibleError(Exception):
+    """No node of the cluster can ever satisfy a stage's request; Ray would wait for ever."""
+
+
+class RayExecutor:
+    """Submits stages as Ray tasks with a GPU share if the cluster has GPUs, with CPUs otherwise."""
+
+    def __init__(
+        self,
+        store_uri: str,
+        sources: Mapping[str, Path],
+        *,
+        address: str = "local",
+        resources: Mapping[Group, ResourceRequest] | None = None,
+    ) -> None:
+        """`address`: `local` starts a cluster on this machine, `auto` joins a running one, or HOST:PORT."""
+        import ray
+
+        self._ray = ray
+        self._resources = dict(resources or {})
+        self._started = not ray.is_initialized()
+        if self._started:
+            _connect(address)
+        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._gpus = ray.cluster_resources().get("GPU", 0.0)
+        self._slots = self._count_slots()
+        self._arguments = (store_uri, dict(sources))
+        self._task = ray.remote(_run_remotely)
+        self._running: dict[Any, str] = {}
+
+    @property
+    def shape(self) -> str:
+        """For the display: `2 CPUs, 1 node`."""
+        cpus = sum(node.get("CPU", 0.0) for node in self._nodes)
+        gpus = f", {self._gpus:g} GPUs" if self._gpus else ""
+        return f"{cpus:g} CPUs{gpus}, {len(self._nodes)} node{'s' if len(self._nodes) > 1 else ''}"
+
+    @property
+    def parallel(self) -> int:
+        """Stages that run at a time, roughly: one a CPU."""
+        return max(1, int(sum(node.get("CPU", 0.0) for node in self._nodes)))
+
+    def request(self, stage: Stage) -> dict[str, float]:
+        """What a stage asks of Ray: {num_cpus, num_gpus}."""
+        wanted = self._resources.get(stage.group)
+        cpus = wanted.cpu if wanted is not None and wanted.cpu is not None else float(getattr(stage, "threads", 1))
+        default_gpu = 0.0 if stage.group == "data" else 0.25 if stage.group == "metrics" else 1.0
+        gpus = (wanted.gpu if wanted is not None else default_gpu) if self._gpus else 0.0
+        needs_gpu = getattr(stage, "numerics", "cpu_fp32") != "cpu_fp32"
+        if needs_gpu and not gpus:
+            raise InfeasibleError(
+                f"{stage.key} has numerics {getattr(stage, 'numerics', '')!r}, but "
+                + ("its resources ask for gpu: 0" if self._gpus else "the cluster has no GPU; set numerics: cpu_fp32")
+            )
+        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self._nodes):
+            raise InfeasibleError(f"{stage.key} asks for {cpus:g} CPUs and {gpus:g} GPUs, which no node has: {self.shape}")
+        return {"num_cpus": cpus, "num_gpus": gpus}
+
+    def room(self) -> bool:
+        return len(self._running) < self._slots
+
+    def submit(self, stage: Stage) -> None:
+        options = {**self.request(stage), "max_retries": LOST_WORKER_RETRIES, "name": stage.kind}
+        self._running[self._task.options(**options).remote(stage, *self._arguments)] = stage.key
+
+    def wait(self) -> list[Outcome]:
+        ended, _ = self._ray.wait(list(self._running), num_returns=1)
+        return [self._outcome(reference) for reference in ended]
+
+    def close(self) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        if self._started:
+            self._ray.shutdown()
+
+    def _outcome(self, reference: Any) -> Outcome:
+        key = self._running.pop(reference)
+        try:
+            outcome: Outcome = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            return Outcome(key, error=f"lost after {LOST_WORKER_RETRIES} retries: {type(error).__name__}")
+        return outcome
+
+    def _count_slots(self) -> int:
+        """Stages in flight: as many as can run, and a few more so that no slot waits for the driver."""
+        return self.parallel + max(1, self.parallel // 4)
+
+
+def _connect(address: str) -> None:
+    """Start or join a cluster, quietly; code travels with the job when the cluster is elsewhere."""
+    import ray
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
+    common: dict[str, Any] = {"logging_level": "error", "log_to_driver": False, "configure_logging": True}
+    if address == "local":
+        ray.init(address="local", include_dashboard=False, **common)
+        return
+    root = Path(__file__).resolve().parent.parent
+    packages = [str(root / name) for name in ("grid", "tasks", "search_spaces", "analysis")]
+    ray.init(address=address, runtime_env={"py_modules": packages}, **common)
+
+
+def _run_remotely(stage: Stage, store_uri: str, sources: dict[str, Path]) -> Outcome:
+    return run_stage(stage, store_uri, sources)

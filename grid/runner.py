@@ -1,0 +1,156 @@
+"""Run one stage: the same code in-process and in a Ray worker."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from threadpoolctl import threadpool_limits
+
+from grid.store import Heartbeat, Store, new_attempt
+from tasks.artifact import DamagedArtifactError
+from tasks.context import Context
+from tasks.stage import ComputeStage, Stage
+
+VERSIONED = ("decoygrid", "torch", "torchvision", "numpy", "ray", "pydantic", "safetensors", "pyarrow", "pytorch-fid")
+
+
+class Outcome(NamedTuple):
+    """How a stage ended: done (`record`), failed (`error`, one line), or an upstream artifact was damaged."""
+
+    key: str
+    record: Mapping[str, Any] | None = None
+    error: str | None = None
+    damaged: str | None = None  # key of the damaged upstream stage
+
+
+def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outcome:
+    """Run `stage`, put its product into the store, and say how it ended. Raises nothing a stage raises."""
+    store, attempt = Store(store_uri), new_attempt()
+    who = {"host": socket.gethostname(), "pid": os.getpid(), "attempt": attempt, "started": time.time()}
+    try:
+        with Heartbeat(store, stage.key, attempt, who), tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
+            record = _run(stage, store, attempt, Path(folder), sources)
+    except DamagedArtifactError as error:
+        return Outcome(stage.key, error=str(error), damaged=error.key)
+    except Exception as error:  # noqa: BLE001  a stage may fail in any way; the grid goes on without it
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        store.fail(stage.key, line, traceback.format_exc())
+        return Outcome(stage.key, error=line)
+    return Outcome(stage.key, record=record)
+
+
+def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mapping[str, Path]) -> dict[str, Any]:
+    started, clock = time.time(), time.monotonic()
+    _reset_peak_memory()
+    if isinstance(stage, ComputeStage):
+        _set_numerics(stage)
+    ctx = Context(
+        stage,
+        folder,
+        lambda upstream: store.load(upstream.key),
+        sources=sources,
+        checkpoints=store.checkpoints(stage.key, attempt),
+    )
+    with threadpool_limits(getattr(stage, "threads", 1)):  # numpy's and scipy's BLAS follow no torch setting
+        metrics = stage.run(ctx)
+    if ctx.curves:
+        _write_curves(ctx.curves, folder / "curves.parquet")
+    record = {
+        "kind": stage.kind,
+        "version": stage.version,
+        "group": stage.group,
+        "config": stage.config,
+        "upstream": [parent.key for parent in stage.upstream],
+        "metrics": {name: float(value) for name, value in metrics.items()},
+        "notes": ctx.notes,
+        "git": git_revision(),
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": started,
+        "ended": time.time(),
+        "seconds": time.monotonic() - clock,
+        "resumed_from_step": ctx.resumed_from,
+        "peak_memory_bytes": _peak_memory(),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+    return store.finish(stage.key, attempt, folder, record)
+
+
+def _set_numerics(stage: ComputeStage) -> None:
+    """Make floating point depend on the stage's fields alone: fixed threads, deterministic kernels."""
+    import torch
+
+    torch.set_num_threads(stage.threads)
+    if stage.numerics != "cpu_fp32":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def _write_curves(curves: list[dict[str, float]], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = list(dict.fromkeys(name for point in curves for name in point))
+    pq.write_table(pa.table({name: [point.get(name) for point in curves] for name in names}), path)
+
+
+@cache
+def git_revision() -> str | None:
+    """Revision of the code, with `+changes` if the tree differs from it; None outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        return revision + ("+changes" if _git(folder, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603, S607
+    return done.stdout.strip()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python and the packages that decide results."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _reset_peak_memory() -> None:
+    """Let the kernel count this stage's peak, not the process's (Linux; elsewhere the process's stands)."""
+    if sys.platform == "linux":
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return
+
+
+def _peak_memory() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,320 @@
+"""A spec: what a person wants compared. Parsing finds all problems at once; nothing here touches torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
+from grid.problems import Problem, SpecError, choices, from_validation, join_place
+from grid.spec_source import Source, read_budget, read_source
+from tasks.attacks import ATTACKS
+from tasks.attacks.attack import Attack, GeneratorAttack
+from tasks.data import DATASETS
+from tasks.data.dataset import Dataset
+from tasks.defenses import DEFENSES
+from tasks.defenses.defense import Defense, GANChoice
+from tasks.gan import GANS
+from tasks.models.classifier import Classifier
+from tasks.stage import GROUPS, Config, Group
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+class ResourceRequest(Config):
+    """What a stage of a group asks of the cluster; `gpu` counts only where the cluster has GPUs."""
+
+    gpu: float = Field(1.0, ge=0, le=8, description="GPUs, a fraction shares one")
+    cpu: float | None = Field(None, gt=0, le=256, description="CPUs; default: the stage's threads")
+
+
+class DatasetChoice(NamedTuple):
+    shown: str
+    dataset: Dataset
+    place: str
+
+
+class VictimChoice(NamedTuple):
+    shown: str
+    settings: Mapping[str, Any]
+    weights: str | None
+    place: str
+
+
+class AttackChoice(NamedTuple):
+    shown: str
+    attack: type[Attack]
+    settings: Mapping[str, Any]
+    gan: GANChoice | None
+
+
+class DefenseChoice(NamedTuple):
+    shown: str
+    defense: Defense
+
+
+class Spec(NamedTuple):
+    """A checked spec: every name is known and every number in range; the data have not been looked at."""
+
+    name: str
+    source: Source
+    datasets: tuple[DatasetChoice, ...]
+    victims: tuple[VictimChoice, ...]
+    evaluator: Mapping[str, Any]
+    second_evaluator: Mapping[str, Any]
+    public_classifier: Mapping[str, Any]
+    labels: tuple[int, ...] | None  # None: all
+    decoys: Mapping[int, int]
+    protect: str
+    seeds: tuple[int, ...]
+    attacks: tuple[AttackChoice, ...]
+    defenses: tuple[DefenseChoice, ...]
+    budget: str
+    numerics: str
+    threads: int
+    resources: Mapping[Group, ResourceRequest]
+    inception_weights: str | None
+
+
+KEYS: dict[str, Any] = {
+    "name": None,
+    "dataset": "orl",
+    "victim": {"arch": "vgg16_bn", "width": 0.25},
+    "evaluator": {"arch": "ir_small"},
+    "second_evaluator": {"arch": "densenet_small"},
+    "public_classifier": {"arch": "vgg16_bn", "width": 0.25},
+    "labels": "all",
+    "decoys": {},
+    "protect": "single",
+    "seeds": [0],
+    "attacks": None,
+    "defenses": None,
+    "budget": "quick",
+    "numerics": "auto",
+    "threads": 1,
+    "resources": {},
+    "inception_weights": None,
+}
+
+
+def load_spec(path: str, overrides: Sequence[str] = ()) -> Spec:
+    """Read and check a spec file (or a shipped spec's name). SpecError lists every problem with its place."""
+    source = read_source(path, overrides)
+    parser = _Parser(source)
+    spec = parser.parse()
+    if parser.problems:
+        raise SpecError([Problem(source.place(p.place), p.message) for p in parser.problems])
+    return spec
+
+
+class _Parser:
+    """One pass over a spec's content; problems pile up in `problems` with paths such as `attacks[1].steps`."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.problems = source, list[Problem]()
+        self.content: dict[str, Any] = {**KEYS, **source.content}
+        self.budget: dict[str, Any] = {}
+
+    def parse(self) -> Spec:
+        for key in self.source.content:
+            if key not in KEYS:
+                self._problem(str(key), choices(key, KEYS, what="key"))
+        try:
+            self.budget = read_budget(self.content["budget"])
+        except SpecError as error:
+            self.problems.extend(error.problems)
+        return Spec(
+            name=self._name(),
+            source=self.source,
+            datasets=self._datasets(),
+            victims=self._victims(),
+            evaluator=self._classifier("evaluator"),
+            second_evaluator=self._classifier("second_evaluator"),
+            public_classifier=self._classifier("public_classifier"),
+            labels=self._labels(),
+            decoys=self._decoys(),
+            protect=self._one_of("protect", ("single", "joint")),
+            seeds=self._numbers("seeds"),
+            attacks=self._attacks(),
+            defenses=self._defenses(),
+            budget=str(self.content["budget"]),
+            numerics=self._one_of("numerics", ("auto", "cpu_fp32", "cuda_fp32", "cuda_amp")),
+            threads=self._threads(),
+            resources=self._resources(),
+            inception_weights=self.content["inception_weights"],
+        )
+
+    def _problem(self, place: str, message: str) -> None:
+        self.problems.append(Problem(place, message))
+
+    def _name(self) -> str:
+        name = self.content["name"] if self.content["name"] is not None else self.source.path.stem
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            self._problem("name", f"must be letters, digits, `_`, `.`, `+` or `-`, but got {name!r}")
+        return str(name)
+
+    def _one_of(self, key: str, valid: tuple[str, ...]) -> str:
+        value = self.content[key]
+        if value not in valid:
+            self._problem(key, f"must be one of: {', '.join(valid)}; got {value!r}")
+        return str(value)
+
+    def _threads(self) -> int:
+        value = self.content["threads"]
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 256:
+            self._problem("threads", f"must be a whole number from 1 to 256, got {value!r}")
+            return 1
+        return value
+
+    def _items(self, key: str) -> list[tuple[str, Any]]:
+        """(place, value) of each item; a single item need not be a list."""
+        value = self.content[key]
+        if value is None or value == []:
+            self._problem(key, "is missing; give at least one")
+            return []
+        if isinstance(value, list):
+            return [(join_place(key, i), item) for i, item in enumerate(value)]
+        return [(key, value)]
+
+    def _numbers(self, key: str) -> tuple[int, ...]:
+        value = self.content[key]
+        values = value if isinstance(value, list) else [value]
+        good = [v for v in values if isinstance(v, int) and not isinstance(v, bool) and v >= 0]
+        if len(good) != len(values) or not good:
+            self._problem(key, f"must be whole numbers from 0, at least one, but got {value!r}")
+        if len(set(good)) != len(good):
+            self._problem(key, f"names one twice: {value!r}")
+        return tuple(good)
+
+    def _labels(self) -> tuple[int, ...] | None:
+        return None if self.content["labels"] == "all" else tuple(sorted(self._numbers("labels")))
+
+    def _decoys(self) -> dict[int, int]:
+        value = self.content["decoys"]
+        if not isinstance(value, dict) or not all(isinstance(n, int) for pair in value.items() for n in pair):
+            self._problem("decoys", f"maps a protected label to a label of the public classifier, got {value!r}")
+            return {}
+        return value
+
+    def _datasets(self) -> tuple[DatasetChoice, ...]:
+        found = []
+        for place, value in self._items("dataset"):
+            entry = parse_entry(value, place, DATASETS, "dataset", self.problems)
+            if entry and (dataset := check_settings(DATASETS[entry.name], entry.settings, place, self.problems)):
+                if not isinstance(dataset, Dataset):
+                    raise TypeError(f"{entry.name} is registered as a dataset but is {type(dataset).__name__}")
+                if dataset.size % 32:
+                    self._problem(join_place(place, "size"), f"must be a multiple of 32, got {dataset.size}")
+                found.append(DatasetChoice(entry.shown or entry.name, dataset, place))
+        self._unique("dataset", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _victims(self) -> tuple[VictimChoice, ...]:
+        found = []
+        for place, value in self._items("victim"):
+            settings = {"arch": value} if isinstance(value, str) else value
+            if not isinstance(settings, dict):
+                self._problem(place, f"expected a network's name or a mapping with `arch:`, got {value!r}")
+                continue
+            settings = dict(settings)
+            weights, shown = settings.pop("weights", None), settings.pop("as", None)
+            checked = self._checked(Classifier, merged(self.budget.get("victim", {}), settings), place)
+            if checked is not None:
+                arch = checked.get("arch", "vgg16_bn")
+                found.append(VictimChoice(str(shown or arch), checked, weights, place))
+        self._unique("victim", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _classifier(self, key: str) -> dict[str, Any]:
+        value = self.content[key]
+        settings = {"arch": value} if isinstance(value, str) else value
+        if not isinstance(settings, dict):
+            self._problem(key, f"expected a network's name or a mapping with `arch:`, got {value!r}")
+            return {}
+        return self._checked(Classifier, merged(self.budget.get(key, {}), settings), key) or {}
+
+    def _checked(self, stage: Any, settings: Mapping[str, Any], place: str) -> dict[str, Any] | None:
+        config = check_settings(settings_model(stage), settings, place, self.problems)
+        return None if config is None else given(config)
+
+    def _gan(self, value: object, place: str) -> GANChoice:
+        entry = parse_entry(value, place, GANS, "GAN", self.problems)
+        if entry is None:
+            return GANChoice()
+        settings = merged(self.budget.get("gans", {}).get(entry.name, {}), entry.settings)
+        return GANChoice(name=entry.name, settings=self._checked(GANS[entry.name], settings, place) or {})
+
+    def _attacks(self) -> tuple[AttackChoice, ...]:
+        found = []
+        for place, value in self._items("attacks"):
+            entry = parse_entry(value, place, ATTACKS, "attack", self.problems)
+            if entry is None:
+                continue
+            attack, settings = ATTACKS[entry.name], dict(entry.settings)
+            gan = None
+            if issubclass(attack, GeneratorAttack):
+                gan = self._gan(settings.pop("gan", "wgan"), join_place(place, "gan"))
+            settings = merged(self.budget.get("attacks", {}).get(entry.name, {}), settings)
+            checked = self._checked(attack, settings, place)
+            if checked is not None:
+                found.append(AttackChoice(entry.shown or entry.name, attack, checked, gan))
+        self._unique("attacks", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _defenses(self) -> tuple[DefenseChoice, ...]:
+        found = []
+        for place, value in self._items("defenses"):
+            entry = parse_entry(value, place, DEFENSES, "defense", self.problems)
+            if entry and (defense := self._defense(entry)):
+                found.append(DefenseChoice(self._shown(entry, defense), defense))
+        self._unique("defenses", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _defense(self, entry: Entry) -> Defense | None:
+        kind = DEFENSES[entry.name]
+        settings = merged(self.budget.get("defenses", {}).get(entry.name, {}), entry.settings)
+        if "gan" in kind.model_fields:
+            settings["gan"] = self._gan(settings.get("gan", "wgan"), join_place(entry.place, "gan"))
+        try:
+            return kind(**settings)
+        except ValidationError as error:
+            self.problems.extend(from_validation(error, entry.place, kind.model_fields))
+            return None
+
+    def _shown(self, entry: Entry, defense: Defense) -> str:
+        """The row's name; a row with an extension may not carry the paper's bare name."""
+        honest = "+".join((entry.name, *defense.extensions))
+        if entry.shown == entry.name and defense.extensions:
+            text = f"{entry.name!r} means the paper's eq. 10; with {', '.join(defense.extensions)} name it {honest!r}"
+            self._problem(join_place(entry.place, "as"), text)
+        return entry.shown or honest
+
+    def _unique(self, key: str, names: list[str]) -> None:
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self._problem(key, f"two entries are called {name!r}; tell them apart with `as:`")
+
+    def _resources(self) -> dict[Group, ResourceRequest]:
+        value = self.content["resources"]
+        if not isinstance(value, dict):
+            self._problem("resources", f"maps a group of stages to {{gpu: ...}}, got {value!r}")
+            return {}
+        found: dict[Group, ResourceRequest] = {}
+        for group, request in value.items():
+            if group not in GROUPS:
+                self._problem(join_place("resources", str(group)), choices(group, GROUPS, what="group"))
+            elif not isinstance(request, dict):
+                self._problem(join_place("resources", group), f"expected {{gpu: ..., cpu: ...}}, got {request!r}")
+            else:
+                checked = check_settings(ResourceRequest, request, join_place("resources", group), self.problems)
+                if isinstance(checked, ResourceRequest):
+                    found[group] = checked
+        return found
+
+
+def spec_folder(spec: Spec) -> Path:
+    """Where relative paths of a spec start if they are not found from the current folder."""
+    return spec.source.path.parent

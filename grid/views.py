@@ -1,0 +1,151 @@
+"""What `plan`, `status` and `show` print. Nothing here loads torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grid.cli import emit_json
+from grid.commands import open_store
+from grid.costs import Costs
+from grid.expand import expand
+from grid.plan import Plan
+from grid.problems import Problem, SpecError
+from grid.progress import duration
+from grid.spec import load_spec
+from grid.store import Store
+
+
+def show_plan(spec: str, overrides: Sequence[str], *, store_uri: str, as_json: bool) -> None:
+    """Print the stages of a spec: unique, shared, done, missing, and the cost of what is missing."""
+    plan = expand(load_spec(spec, overrides))
+    store = open_store(store_uri, writable=False)
+    content = plan_content(plan, store)
+    if as_json:
+        emit_json(content)
+        return
+    console = Console(highlight=False)
+    console.print(f"{plan.name}: {len(plan.rows)} rows, {sum(len(row.cells) for row in plan.rows)} cells", markup=False)
+    console.print(_by_group(content["table"]))
+    shared = content["stages_without_sharing"]
+    console.print(f"{content['stages']} stages (a script without sharing would run {shared})", markup=False)
+    left = content["estimated_seconds"]
+    cost = f"about {duration(left)} of work" if left is not None else "cost unknown: nothing like it was recorded"
+    console.print(f"{content['done']} done, {content['missing']} missing: {cost}", markup=False)
+
+
+def plan_content(plan: Plan, store: Store) -> dict[str, Any]:
+    """The plan as plain data; `table` is flat, by key. Seconds are summed over stages, not wall-clock."""
+    stages = plan.stages()
+    costs = Costs(store.records().values())
+    done = store.records(stages)
+    table = {}
+    for key, stage in stages.items():
+        table[key] = {
+            "name": plan.names[key],
+            "kind": stage.kind,
+            "group": stage.group,
+            "state": "done" if key in done else "missing",
+            "seconds": done[key]["seconds"] if key in done else None,
+            "estimated_seconds": costs.estimate(stage),
+            "upstream": [parent.key for parent in stage.upstream],
+        }
+    estimates = [row["estimated_seconds"] for row in table.values() if row["state"] == "missing"]
+    unknown = sum(seconds is None for seconds in estimates)
+    return {
+        "spec": plan.name,
+        "budget": plan.budget,
+        "numerics": plan.numerics,
+        "rows": len(plan.rows),
+        "cells": sum(len(row.cells) for row in plan.rows),
+        "stages": len(stages),
+        "stages_without_sharing": plan.without_sharing(),
+        "done": len(done),
+        "missing": len(stages) - len(done),
+        "estimated_seconds": sum(s for s in estimates if s is not None) if unknown < len(estimates) or not estimates else None,
+        "stages_without_estimate": unknown,
+        "table": table,
+    }
+
+
+def show_status(spec: str, overrides: Sequence[str], *, store_uri: str, as_json: bool) -> None:
+    """Print what is done, running, failed and missing; failed stages with the place of their log."""
+    plan = expand(load_spec(spec, overrides))
+    store = open_store(store_uri, writable=False)
+    states = {key: stage_state(store, key) for key in plan.stages()}
+    if as_json:
+        emit_json({key: {"name": plan.names[key], **state} for key, state in states.items()})
+        return
+    console = Console(highlight=False)
+    counts = Counter(state["state"] for state in states.values())
+    order = ("done", "running", "failed", "missing")
+    console.print(f"{plan.name}: " + ", ".join(f"{counts[name]} {name}" for name in order), markup=False)
+    for key, state in states.items():
+        if state["state"] == "running":
+            text = f"running {plan.names[key]} on {state['host']} (pid {state['pid']}) for {duration(state['seconds'])}"
+            console.print(text, markup=False)
+        if state["state"] == "failed":
+            console.print(Text(f"failed {plan.names[key]} ({key}): {state['error']}", style="red"), soft_wrap=True)
+            console.print(f"  log: {state['log']}", markup=False, soft_wrap=True)
+
+
+def stage_state(store: Store, key: str) -> dict[str, Any]:
+    """`done`, `running`, `failed` or `missing`, and what is known of it."""
+    if record := store.done(key):
+        return {"state": "done", "seconds": record["seconds"]}
+    if beat := store.running(key):
+        return {"state": "running", "host": beat["host"], "pid": beat["pid"], "seconds": beat["beat"] - beat["started"]}
+    if failure := store.failure(key):
+        return {"state": "failed", "error": failure["error"], "log": store.failure_place(key)}
+    return {"state": "missing"}
+
+
+def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
+    """Print one artifact's record."""
+    store = open_store(store_uri, writable=False)
+    matches = store.find(key)
+    if len(matches) != 1:
+        text = f"{len(matches)} artifacts begin so: {', '.join(matches[:8])}" if matches else "no such artifact"
+        raise SpecError([Problem(f"KEY {key!r}", f"{text} in {store.location}; keys are listed by `decoygrid plan SPEC --json`")])
+    record = store.done(matches[0])
+    if record is None:
+        state = stage_state(store, matches[0])
+        raise SpecError([Problem(f"KEY {matches[0]}", f"is not done ({state['state']}) {state.get('error', '')}".rstrip())])
+    if as_json:
+        emit_json(record)
+        return
+    console = Console(highlight=False)
+    console.print(f"{record['key']}  ({record['seconds']:.1f} s on {record['host']}, {record['peak_memory_bytes'] / 2**20:.0f} MiB)", markup=False)
+    for title, content in (("metrics", record["metrics"]), ("config", record["config"]), ("notes", record["notes"])):
+        if content:
+            console.print(_pairs(title, content))
+    files = {name: f"{entry['size']} bytes, sha256 {entry['sha256'][:16]}..." for name, entry in record["files"].items()}
+    console.print(_pairs("files", files))
+    for name in files:
+        console.print(f"  {store.location}/{record['key']}/{record['attempt']}/{name}", markup=False, soft_wrap=True)
+
+
+def _pairs(title: str, content: dict[str, Any]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for name, value in content.items():
+        shown = value["stage"] if isinstance(value, dict) and set(value) == {"stage"} else value
+        table.add_row(name, Text(f"{shown:.6g}" if isinstance(shown, float) else str(shown)))
+    return table
+
+
+def _by_group(rows: dict[str, dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2))
+    for name in ("group", "stages", "done", "missing", "seconds each"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for group in dict.fromkeys(row["group"] for row in rows.values()):
+        members = [row for row in rows.values() if row["group"] == group]
+        done = sum(row["state"] == "done" for row in members)
+        known = [row["estimated_seconds"] for row in members if row["estimated_seconds"] is not None]
+        mean = f"{sum(known) / len(known):.1f}" if known else "?"
+        table.add_row(group, str(len(members)), str(done), str(len(members) - done), mean)
+    return table

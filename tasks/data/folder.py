@@ -1,0 +1,180 @@
+"""Any ImageFolder: `root/person/picture.jpg`, one root split by person, or a private and a public root."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from tasks.context import Context
+from tasks.data.dataset import Catalogue, DataProblemsError, Dataset, Problem, count_problems, picture_problems
+from tasks.data.manifest import digest_of_files, file_digest
+from tasks.data.split import Audience, Part, Picture, Split
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
+_GREY_MODES = {"1", "L", "I;16", "I", "F"}
+_MOST_PROBLEMS = 20
+
+
+class FolderSplit(Split):
+    """A split of a folder, keyed by the folder's content."""
+
+    kind: ClassVar = "folder_split"
+    version: ClassVar = 1
+
+    manifest: str = Field(description="digest of all pictures below the root; where the root lies is in no key")
+
+    def pictures(self, ctx: Context) -> dict[str, Sequence[Picture]]:
+        root = ctx.source(self.manifest)
+        found = picture_files(root)
+        content = {path.relative_to(root).as_posix(): file_digest(path) for files in found.values() for path in files}
+        if (digest := digest_of_files(content)) != self.manifest:
+            raise ValueError(f"the pictures in {root} have changed since they were planned: {digest=} {self.manifest=}")
+        return {
+            person: [Picture(path.relative_to(root).as_posix(), _opener(path)) for path in found[person]]
+            for person in self.people
+        }
+
+
+class Folder(Dataset):
+    """Pictures of any size, grey or colour, JPEG or PNG, in one folder per person."""
+
+    name: ClassVar = "folder"
+
+    root: str | None = Field(None, description="one folder of people, split into private and public ones")
+    private: str | None = Field(None, description="folder of the private people, if there is no root")
+    public: str | None = Field(None, description="folder of the public people, if there is no root")
+    channels: Literal[1, 3] | None = Field(None, description="default: 3 if any picture has colour, else 1")
+
+    def catalogue(self, base: Path) -> Catalogue:
+        roots = self._roots(base)
+        problems: list[Problem] = []
+        scans = {field: _scan(field, path, problems) for field, path in roots.items()}
+        if problems:
+            raise DataProblemsError(problems[:_MOST_PROBLEMS])
+        if "root" in roots:
+            private, public = self.choose_people(sorted(scans["root"].files))
+        else:
+            private, public = tuple(sorted(scans["private"].files)), tuple(sorted(scans["public"].files))
+            problems += _overlaps(scans["private"], scans["public"]) + count_problems(private, public)
+        counts = {p: len(files) for scan in scans.values() for p, files in scan.files.items() if p in private + public}
+        problems += picture_problems(self, counts, private)
+        if problems:
+            raise DataProblemsError(problems[:_MOST_PROBLEMS])
+        manifests = {person: scan.manifest for scan in scans.values() for person in scan.files}
+        sources = {scan.manifest: roots[field] for field, scan in scans.items()}
+        channels: Literal[1, 3] = self.channels or (1 if all(scan.grey for scan in scans.values()) else 3)
+        return Catalogue(private, public, counts, manifests, sources, channels)
+
+    def split(self, catalogue: Catalogue, people: tuple[str, ...], part: Part, audience: Audience) -> Split:
+        manifest = catalogue.manifests[people[0]]
+        return FolderSplit(people=people, manifest=manifest, **self.common(catalogue, part, audience))  # type: ignore[arg-type]
+
+    def _roots(self, base: Path) -> dict[str, Path]:
+        given = {field: value for field in ("root", "private", "public") if (value := getattr(self, field)) is not None}
+        if set(given) not in ({"root"}, {"private", "public"}):
+            text = f"give either root, or private and public; got {', '.join(given) or 'none of them'}"
+            raise DataProblemsError([Problem("root", text)])
+        found, problems = {}, []
+        for field, value in given.items():
+            here = Path(value).expanduser()
+            path = here if here.is_absolute() or here.exists() else base / here
+            if not path.is_dir():
+                problems.append(Problem(field, f"no folder {value!r} (looked at {path.resolve()})"))
+            elif not os.access(path, os.R_OK | os.X_OK) or not _listable(path):
+                problems.append(Problem(field, f"the folder {value!r} cannot be read: permission denied"))
+            found[field] = path.resolve()
+        if problems:
+            raise DataProblemsError(problems)
+        return found
+
+
+class _Scan:
+    """One root: people -> picture paths, content digest, whether all is grey."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = picture_files(root)
+        self.digests = {path: file_digest(path) for files in self.files.values() for path in files}
+        self.manifest = digest_of_files({p.relative_to(root).as_posix(): d for p, d in self.digests.items()})
+        self.grey = False
+
+
+def picture_files(root: Path) -> dict[str, list[Path]]:
+    """Person -> pictures in name order; a person is a folder, a picture a file with an image's suffix."""
+    people = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return {p.name: sorted(f for f in p.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()) for p in people}
+
+
+def _scan(field: str, root: Path, problems: list[Problem]) -> _Scan:
+    try:
+        scan = _Scan(root)
+    except OSError as error:
+        problems.append(Problem(field, f"{error.filename} cannot be read: {error.strerror}"))
+        return _Scan.__new__(_Scan)
+    if not scan.files:
+        problems.append(Problem(field, f"{root} has no folder of pictures in it; expected {root}/PERSON/PICTURE.jpg"))
+    problems += _decode_all(field, scan)
+    return scan
+
+
+def _decode_all(field: str, scan: _Scan) -> list[Problem]:
+    """Decode every picture once; a folder that was found good is remembered by its content."""
+    from PIL import Image
+
+    memory = _memory() / f"{scan.manifest}.json"
+    if memory.is_file():
+        scan.grey = bool(json.loads(memory.read_text())["grey"])
+        return []
+    problems, grey = [], True
+    for path in scan.digests:
+        try:
+            with Image.open(path) as image:
+                image.load()
+                grey = grey and image.mode in _GREY_MODES
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            problems.append(Problem(field, f"{path} does not decode as an image ({error}); replace or remove it"))
+    scan.grey = grey
+    if not problems:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps({"grey": grey}))
+    return problems
+
+
+def _memory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "decoygrid" / "folders"
+
+
+def _overlaps(private: _Scan, public: _Scan) -> list[Problem]:
+    names = sorted(private.files.keys() & public.files.keys())
+    problems = [Problem("public", f"private and public people overlap: {name!r} is in both folders") for name in names]
+    known = {digest: path for path, digest in private.digests.items()}
+    for path, digest in public.digests.items():
+        if digest in known and path.parent.name not in names:
+            problems.append(Problem("public", f"{path} is the same picture as the private {known[digest]}"))
+    return problems
+
+
+def _listable(path: Path) -> bool:
+    try:
+        next(path.iterdir(), None)
+    except OSError:
+        return False
+    return True
+
+
+def _opener(path: Path) -> Callable[[], Image.Image]:
+    def open_picture() -> Image.Image:
+        from PIL import Image, ImageOps
+
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image)
+
+    return open_picture

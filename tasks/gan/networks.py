@@ -1,0 +1,53 @@
+"""Convolutional generator and critic for square images of 32, 64 or 128 pixels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+class Generator(nn.Module):
+    """z (n, latent_dim) -> images (n, channels, size, size) in [-1, 1]: linear to 4x4, then doubling."""
+
+    def __init__(self, latent_dim: int, channels: int, size: int, width: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        doublings = int(math.log2(size // 4))
+        depths = [width * 2 ** (doublings - 1 - i) for i in range(doublings)]
+        self.top = depths[0]
+        self.project = nn.Sequential(nn.Linear(latent_dim, self.top * 16, bias=False), nn.BatchNorm1d(self.top * 16))
+        layers: list[nn.Module] = [nn.ReLU(inplace=True)]
+        for inputs, outputs in zip(depths, depths[1:], strict=False):
+            layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False))
+            layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+        layers += [nn.ConvTranspose2d(depths[-1], channels, 4, 2, 1), nn.Tanh()]
+        self.paint = nn.Sequential(*layers)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        start = self.project(z).view(-1, self.top, 4, 4)
+        out: torch.Tensor = self.paint(start.contiguous(memory_format=torch.channels_last))
+        return out
+
+
+class Critic(nn.Module):
+    """Images (n, channels, size, size) -> one score each (n,): halving convolutions with InstanceNorm.
+
+    InstanceNorm, not BatchNorm, because the gradient penalty is per sample (Gulrajani et al. 2017, sec. 4).
+    """
+
+    def __init__(self, channels: int, size: int, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        depth = width
+        for _ in range(int(math.log2(size // 8))):
+            layers += [nn.Conv2d(depth, depth * 2, 4, 2, 1), nn.InstanceNorm2d(depth * 2, affine=True)]
+            layers.append(nn.LeakyReLU(0.2))
+            depth *= 2
+        layers += [nn.Conv2d(depth, 1, 4), nn.Flatten(0)]
+        self.score = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.score(x)
+        return out

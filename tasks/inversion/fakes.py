@@ -1,0 +1,45 @@
+"""Private fakes and public fakes (the paper's inversed samples, sec. IV-B) as one kind of stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from tasks.context import Context
+from tasks.gan.wgan import GAN
+from tasks.inversion.settings import FakesSettings
+from tasks.lazy import lazy
+from tasks.models.classifier import Model
+from tasks.stage import ComputeStage, Metrics, Role
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks.inversion import making
+else:
+    making = lazy("tasks.inversion.making")
+
+
+class Fakes(FakesSettings, ComputeStage):
+    """Images of `label` that a GAN and a latent search (eq. 5-6) get out of a classifier.
+
+    With `model` the victim (or a defended model) and `label` l_t these are private fakes, with F_C and l_p
+    public fakes. Both are one stage because they are one algorithm; labels that share a decoy share its fakes.
+    """
+
+    kind: ClassVar = "fakes"
+    version: ClassVar = 1
+    group: ClassVar = "inversion"
+
+    model: Model
+    gan: GAN
+    label: int = Field(ge=0, description="l_t of the victim, or l_p of the public classifier")
+    role: Role = "defender"
+
+    def run(self, ctx: Context) -> Metrics:
+        return making.make_fakes(self, ctx)
+
+    def images(self, ctx: Context) -> torch.Tensor:
+        """For a dependant: (count, c, s, s) float in [-1, 1] on the CPU."""
+        return making.read_images(ctx.load(self))

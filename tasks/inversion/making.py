@@ -1,0 +1,41 @@
+"""Make fakes: search latents, paint and score them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save_file
+
+from tasks.artifact import Artifact
+from tasks.context import Context
+from tasks.data.pixels import to_float, to_uint8
+from tasks.inversion.latent import draw_latents, invert, paint
+from tasks.models.training import predict
+from tasks.stage import Metrics
+
+if TYPE_CHECKING:
+    from tasks.inversion.fakes import Fakes
+
+
+def make_fakes(stage: Fakes, ctx: Context) -> Metrics:
+    """Write images.safetensors: images uint8 (n, c, s, s), latents (n, d), scores p(label) (n,)."""
+    model, (generator, critic) = stage.model.network(ctx), stage.gan.trained(ctx)
+    start = draw_latents(stage.count, stage.gan.latent_dim, ctx.generator("latents"), stage.clip)
+    found = invert(model, generator, critic, label=stage.label, start=start, settings=stage, ctx=ctx)
+    images = to_uint8(paint(generator, found.points, stage.chunk))
+    probabilities = predict(model, to_float(images)).softmax(dim=1)
+    scores = probabilities[:, stage.label]
+    product = {"images": images, "latents": found.points.cpu(), "scores": scores}
+    save_file({name: t.contiguous() for name, t in product.items()}, ctx.out / "images.safetensors")
+    return {
+        "label_rate": (probabilities.argmax(dim=1) == stage.label).float().mean().item(),
+        "mean_score": scores.mean().item(),
+        "mean_loss": found.losses.mean().item(),
+        "passes": float(found.passes.sum()),
+    }
+
+
+def read_images(artifact: Artifact) -> torch.Tensor:
+    """Images (n, c, s, s) float in [-1, 1]."""
+    return to_float(artifact.tensors("images.safetensors")["images"])

@@ -1,0 +1,130 @@
+"""Compute what the evaluation stages record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from tasks.attacks.scoring import CONVERGED
+from tasks.context import Context
+from tasks.data.pixels import to_float
+from tasks.metrics.accuracy_terms import topk_hits
+from tasks.metrics.inception import inception_features, load_inception
+from tasks.metrics.image_distances import diversity, feature_mean_sqdist, frechet_distance, knn_sqdist
+from tasks.models.architectures import Network
+from tasks.models.training import EVAL_BATCH, predict
+from tasks.stage import Metrics
+
+if TYPE_CHECKING:
+    from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
+
+
+@torch.no_grad()
+def features(network: Network, images: torch.Tensor) -> torch.Tensor:
+    """Penultimate features (n, d) of images (n, c, s, s), in batches of a fixed, padded shape, on the CPU."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = []
+    for chunk in images.split(EVAL_BATCH):
+        padded = torch.cat([chunk, chunk[-1:].expand(EVAL_BATCH - len(chunk), -1, -1, -1)]).to(device)
+        parts.append(network.features(padded.contiguous(memory_format=torch.channels_last))[: len(chunk)].cpu())
+    return torch.cat(parts)
+
+
+def evaluate(stage: Evaluate, ctx: Context) -> Metrics:
+    """Write outcomes.parquet; return the cell's metrics (fractions in [0, 1]; squared distances)."""
+    attack, label = stage.attack, stage.attack.label
+    product = ctx.load(attack)
+    images = to_float(product.tensors("images.safetensors")["images"])
+    samples = product.table("samples.parquet")
+    evaluator, second = stage.evaluator.network(ctx), stage.second.network(ctx)
+    found = features(evaluator, images)
+    logits = {"evaluator": predict(evaluator, images), "second": predict(second, images)}
+    reference, names = _reference(stage, ctx, evaluator)
+    nearest, index = knn_sqdist(found, reference)
+    hits = {
+        f"top{k}_{who}": topk_hits(scores, label, k).tolist() for who, scores in logits.items() for k in (1, 5)
+    }
+    target_p = samples.column("target_p").to_pylist()
+    rows = {
+        "image": list(range(len(images))),
+        "label": [label] * len(images),
+        **hits,
+        **{f"p_{who}": scores.softmax(dim=1)[:, label].tolist() for who, scores in logits.items()},
+        "target_p": target_p,
+        "knn_sqdist": nearest.tolist(),
+        "knn_picture": [names[i] for i in index.tolist()],
+        "features": found.tolist(),
+    }
+    pq.write_table(pa.table(rows), ctx.out / "outcomes.parquet")
+    return {
+        "aa_top1": _share(hits["top1_evaluator"]),
+        "aa_top5": _share(hits["top5_evaluator"]),
+        "aa_top1_second": _share(hits["top1_second"]),
+        "aa_top5_second": _share(hits["top5_second"]),
+        "feat_mean_sqdist": feature_mean_sqdist(found, reference),
+        "knn_sqdist": nearest.mean().item(),
+        "diversity": diversity(found),
+        "target_confidence": _share([p >= CONVERGED for p in target_p]),
+        "images": float(len(images)),
+    }
+
+
+def _reference(stage: Evaluate, ctx: Context, evaluator: Network) -> tuple[torch.Tensor, list[str]]:
+    """Features and names of the private training pictures of the attacked label."""
+    images, labels = stage.reference.tensors(ctx)
+    rows = (labels == stage.attack.label).nonzero().flatten()
+    names = ctx.load(stage.reference).table("index.parquet").column("picture").to_pylist()
+    return features(evaluator, images[rows]), [names[i] for i in rows.tolist()]
+
+
+def measure_accuracy(stage: Accuracy, ctx: Context) -> Metrics:
+    """Write predictions.parquet (picture, label, predicted, correct); mc_all is eq. 11 over the whole split."""
+    images, labels = stage.test.tensors(ctx)
+    predicted = predict(stage.model.network(ctx), images).argmax(dim=1)
+    correct = predicted == labels
+    rows = {
+        "picture": ctx.load(stage.test).table("index.parquet").column("picture").to_pylist(),
+        "label": labels.tolist(),
+        "predicted": predicted.tolist(),
+        "correct": correct.tolist(),
+    }
+    pq.write_table(pa.table(rows), ctx.out / "predictions.parquet")
+    return {"mc_all": correct.float().mean().item(), "images": float(len(labels))}
+
+
+def measure_distance(stage: Distance, ctx: Context) -> Metrics:
+    """frechet_evaluator over the pooled images of a row; fid_inception if its weights are there."""
+    tables = [ctx.load(evaluation).table("outcomes.parquet") for evaluation in stage.evaluations]
+    attacked = torch.tensor([row for table in tables for row in table.column("features").to_pylist()])
+    wanted = sorted({evaluation.attack.label for evaluation in stage.evaluations})
+    images, labels = stage.reference.tensors(ctx)
+    private = images[torch.isin(labels, torch.tensor(wanted))]
+    metrics = {"images": float(len(attacked)), "reference_images": float(len(private))}
+    if min(len(attacked), len(private)) < 2:
+        ctx.note("frechet_evaluator", "unavailable: a covariance needs two images on each side")
+    else:
+        metrics["frechet_evaluator"] = frechet_distance(attacked, features(stage.evaluator.network(ctx), private))
+        if min(len(attacked), len(private)) <= attacked.shape[1]:
+            ctx.note(
+                "frechet_evaluator",
+                f"rank-deficient: {len(attacked)} and {len(private)} images for {attacked.shape[1]} dimensions",
+            )
+    if stage.inception is None:
+        ctx.note("fid_inception", "unavailable: no Inception weights were given (spec: inception_weights: FILE)")
+    else:
+        metrics["fid_inception"] = _inception_distance(stage, ctx, private)
+    return metrics
+
+
+def _inception_distance(stage: Distance, ctx: Context, private: torch.Tensor) -> float:
+    pooled = [to_float(ctx.load(e.attack).tensors("images.safetensors")["images"]) for e in stage.evaluations]
+    network = load_inception(ctx.source(str(stage.inception)))
+    return frechet_distance(inception_features(network, torch.cat(pooled)), inception_features(network, private))
+
+
+def _share(flags: list[bool]) -> float:
+    return sum(flags) / len(flags)

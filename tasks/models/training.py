@@ -1,0 +1,148 @@
+"""Training of classifiers, and strict loading of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+
+from tasks.checkpoint import State, restore_optimizer
+from tasks.context import Context
+from tasks.models.architectures import Network, build
+from tasks.models.augment import augment
+from tasks.models.initialise import initialise
+from tasks.stage import Metrics
+
+if TYPE_CHECKING:
+    from tasks.models.classifier import Classifier, GivenClassifier
+
+EVAL_BATCH = 64
+
+
+def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
+    """Train by cross-entropy (eq. 4), write model.safetensors; accuracies are fractions in [0, 1]."""
+    images, labels = (t.to(ctx.device) for t in stage.train.tensors(ctx))
+    network = blank(stage).to(ctx.device)
+    initialise(network, ctx.generator("init"))
+    batch = min(stage.batch, len(images))
+    per_epoch = len(images) // batch
+    optimizer = _optimizer(stage, network)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=stage.lr, total_steps=stage.epochs * per_epoch, cycle_momentum=False
+    )
+    order, changes = ctx.generator("order"), ctx.generator("augment")
+    first = 0
+    if restored := ctx.restore():
+        first, state = restored
+        network.load_state_dict(state["network"])
+        restore_optimizer(optimizer, state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        order.set_state(state["order"])
+        changes.set_state(state["augment"])
+
+    def snapshot() -> State:
+        return {
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": {k: v for k, v in schedule.state_dict().items() if k != "anneal_func"},
+            "order": order.get_state(),
+            "augment": changes.get_state(),
+        }
+
+    for epoch in range(first, stage.epochs):
+        network.train()
+        total = 0.0
+        for rows in torch.randperm(len(images), generator=order)[: per_epoch * batch].split(batch):
+            x = images[rows.to(ctx.device)]
+            x = augment(x, changes) if stage.augment else x
+            x = x.contiguous(memory_format=torch.channels_last)
+            with ctx.seeded("dropout", epoch):
+                logits = network(x)
+            loss = functional.cross_entropy(logits, labels[rows.to(ctx.device)], label_smoothing=stage.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        ctx.log(epoch + 1, loss=total / per_epoch, lr=schedule.get_last_lr()[0])
+        ctx.checkpoint(epoch + 1, snapshot)
+    save_network(network, ctx.out)
+    metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": total / per_epoch}
+    if stage.val is not None:
+        x, y = (t.to(ctx.device) for t in stage.val.tensors(ctx))
+        metrics["val_accuracy"] = accuracy(network, x, y)
+    return metrics
+
+
+def _optimizer(stage: Classifier, network: Network) -> torch.optim.Optimizer:
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    if stage.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=stage.lr, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=stage.lr)
+
+
+def blank(stage: Classifier | GivenClassifier) -> Network:
+    """The stage's network without trained weights."""
+    channels, size = stage.shape
+    dropout = getattr(stage, "dropout", 0.0)
+    return build(
+        stage.arch, channels=channels, size=size, classes=len(stage.people), width=stage.width, dropout=dropout
+    )
+
+
+def save_network(network: Network, out: Path) -> None:
+    """Write model.safetensors."""
+    save_file({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}, out / "model.safetensors")
+
+
+def load_network(stage: Classifier | GivenClassifier, path: Path, device: torch.device) -> Network:
+    """The network in eval mode with the weights of `path`; every name and shape must fit (strict)."""
+    network = blank(stage)
+    network.load_state_dict({name: t.clone() for name, t in load_file(path).items()}, strict=True)
+    return network.to(device).eval()
+
+
+def weight_problems(stage: GivenClassifier, path: Path) -> list[str]:
+    """Everything in which a weights file differs from what the architecture needs; empty if it fits."""
+    expected = {name: tuple(t.shape) for name, t in blank(stage).state_dict().items()}
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"{name} is not in {stage.arch}" for name in sorted(found.keys() - expected.keys())]
+    for name in sorted(expected.keys() & found.keys()):
+        if expected[name] != found[name]:
+            problems.append(f"{name} has shape {found[name]} where {stage.arch} needs {expected[name]}")
+    return problems
+
+
+def adopt_weights(stage: GivenClassifier, ctx: Context) -> Metrics:
+    """Copy the user's weights into the store after a strict check; ValueError names every misfit."""
+    path = ctx.source(stage.weights)
+    if problems := weight_problems(stage, path):
+        raise ValueError(f"the weights in {path} do not fit {stage.arch}: " + "; ".join(problems))
+    network = load_network(stage, path, ctx.device)
+    save_network(network, ctx.out)
+    return {"parameters": float(sum(p.numel() for p in network.parameters()))}
+
+
+@torch.no_grad()
+def predict(network: Network, images: torch.Tensor) -> torch.Tensor:
+    """Logits (n, classes) in eval mode, computed in batches of a fixed size, the last one padded."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = []
+    for chunk in images.split(EVAL_BATCH):
+        padded = torch.cat([chunk, chunk[-1:].expand(EVAL_BATCH - len(chunk), -1, -1, -1)]).to(device)
+        parts.append(network(padded.contiguous(memory_format=torch.channels_last))[: len(chunk)].cpu())
+    return torch.cat(parts)
+
+
+def accuracy(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of images whose largest logit is the label (eq. 11)."""
+    return (predict(network, images).argmax(dim=1) == labels.cpu()).float().mean().item()

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from analysis.comparison import compare, compare_labels, rate
+from analysis.intervals import cluster_bootstrap, wilson
+from analysis.records import read_records
+from analysis.rows import ComparisonRow, columns
+from grid.store import Store
+
+COLUMNS = [
+    "dataset",
+    "victim",
+    "defense",
+    "attack",
+    "labels",
+    "seeds",
+    "cells",
+    "cells_missing",
+    "images",
+    "aa_top1",
+    "aa_top1_low",
+    "aa_top1_high",
+    "aa_top5",
+    "aa_top5_low",
+    "aa_top5_high",
+    "aa_top1_second",
+    "aa_top1_second_low",
+    "aa_top1_second_high",
+    "aa_top5_second",
+    "aa_top5_second_low",
+    "aa_top5_second_high",
+    "mc_all",
+    "mc_target",
+    "mc_target_low",
+    "mc_target_high",
+    "mc_target_images",
+    "feat_mean_sqdist",
+    "frechet_evaluator",
+    "fid_inception",
+    "knn_sqdist",
+    "diversity",
+    "target_confidence",
+    "passes",
+    "queries",
+    "attack_seconds",
+    "evaluator_accuracy",
+]
+
+
+@pytest.fixture
+def rows(document: dict[str, Any], store: Store) -> list[ComparisonRow]:
+    return compare(read_records(document, store))
+
+
+def test_the_columns_are_fixed() -> None:
+    assert list(columns(ComparisonRow)) == COLUMNS
+
+
+def test_labels_are_pooled(rows: list[ComparisonRow]) -> None:
+    none = rows[0]
+    assert (none.labels, none.seeds, none.cells, none.cells_missing, none.images) == (2, 1, 2, 0, 8)
+    assert none.aa_top1 == 3 / 8
+    assert (none.aa_top1_low, none.aa_top1_high) == cluster_bootstrap({3: [1, 1, 0, 0], 5: [1, 0, 0, 0]})
+    assert (none.aa_top1_second, none.aa_top5_second) == (1 / 8, 5 / 8)
+    assert none.feat_mean_sqdist == 3.0
+    assert none.knn_sqdist == 1.5
+    assert none.target_confidence == pytest.approx(0.95)
+    assert none.frechet_evaluator == 12.5
+    assert (none.passes, none.queries, none.attack_seconds) == (200.0, 0.0, 20.0)
+    assert none.evaluator_accuracy == 0.95
+
+
+def test_where_all_labels_agree_the_interval_is_no_point(rows: list[ComparisonRow]) -> None:
+    assert (rows[0].aa_top5, rows[0].aa_top5_low, rows[0].aa_top5_high) == (1.0, *wilson(8, 8))
+
+
+def test_a_shared_victim_counts_each_label_once(rows: list[ComparisonRow]) -> None:
+    none = rows[0]
+    assert none.mc_all == 0.875
+    assert (none.mc_target, none.mc_target_images) == (3 / 4, 4)
+    assert (none.mc_target_low, none.mc_target_high) == wilson(3, 4)
+
+
+def test_seeds_that_share_a_victim_do_not_double_its_test_images(
+    document: dict[str, Any], store: Store
+) -> None:
+    first = document["rows"][0]
+    first["cells"] = [{**cell, "seed": seed} for cell in first["cells"] for seed in (0, 1)]
+    none = compare(read_records(document, store))[0]
+    assert (none.seeds, none.cells, none.images, none.mc_target_images) == (2, 4, 16, 4)
+
+
+def test_a_model_per_label_is_averaged(rows: list[ComparisonRow]) -> None:
+    defended = rows[1]
+    assert defended.mc_all == (0.75 + 0.5) / 2
+    assert (defended.mc_target, defended.mc_target_images) == (3 / 4, 4)
+
+
+def test_one_label_left_gets_wilson(rows: list[ComparisonRow]) -> None:
+    defended = rows[1]
+    assert (defended.cells_missing, defended.images) == (1, 4)
+    assert (defended.aa_top5, defended.aa_top5_low, defended.aa_top5_high) == (1 / 4, *wilson(1, 4))
+    assert (defended.aa_top1, defended.aa_top1_low) == (0.0, 0.0)
+
+
+def test_what_was_not_measured_is_none(rows: list[ComparisonRow]) -> None:
+    assert (rows[0].fid_inception, rows[0].diversity, rows[1].knn_sqdist) == (None, None, None)
+    unmeasured = {name: getattr(rows[2], name) for name in COLUMNS[9:] if name != "mc_target_images"}
+    assert unmeasured == dict.fromkeys(unmeasured)
+    assert (rows[2].cells, rows[2].cells_missing, rows[2].images, rows[2].mc_target_images) == (2, 2, 0, 0)
+
+
+def test_nan_is_not_a_number_to_print(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
+    record = store.done("distance-none")
+    assert record is not None
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    store.finish(
+        "distance-none", "attempt", empty, {**record, "metrics": {"frechet_evaluator": float("nan")}}
+    )
+    assert compare(read_records(document, store))[0].frechet_evaluator is None
+
+
+def test_rate_without_a_second_evaluator_is_none() -> None:
+    table = pa.table({"label": [3, 5], "top1_second": pa.array([None, None], pa.bool_())})
+    assert rate(table, "top1_second") == (None, None, None)
+
+
+def test_a_control_is_not_mistaken_for_its_row(document: dict[str, Any], store: Store) -> None:
+    document["rows"].append({**document["rows"][0], "control": True})
+    rows = compare(read_records(document, store))
+    assert [row.attack for row in rows] == ["gmi", "gmi", "gmi", "gmi (control)"]
+    document["rows"][3]["attack"] = "gmi_untrained"
+    assert compare(read_records(document, store))[3].attack == "gmi_untrained"
+
+
+def test_labels_have_their_own_table(document: dict[str, Any], store: Store) -> None:
+    found = {(row.defense, row.label): row for row in compare_labels(read_records(document, store))}
+    assert len(found) == 6
+    none = found["none", 3]
+    assert (none.person, none.decoy_person, none.images) == ("s4", "", 4)
+    assert (none.aa_top1, none.aa_top1_low, none.aa_top1_high) == (2 / 4, *wilson(2, 4))
+    assert (none.mc_target, none.mc_target_images) == (1.0, 2)
+    assert (found["none", 5].mc_target, found["gan_id+replay", 3].decoy_person) == (0.5, "s22")
+    assert (found["gan_id+replay", 5].aa_top1, found["gan_id+replay", 5].cells_missing) == (None, 1)
