@@ -43,6 +43,7 @@ OUTCOME_SCHEMA = pa.schema(
         ("knn_picture", pa.string()),
     ]
 )
+READ_OF_CELL = ("evaluate", "accuracy", "attack", "evaluator_accuracy")
 UPSTREAM_OF_CELL: dict[str, tuple[str, ...]] = {
     "evaluate": ("attack", "target", "fakes_private", "fakes_public"),
     "accuracy": ("target", "fakes_private", "fakes_public"),
@@ -107,10 +108,9 @@ class Records:
 
 def read_records(document: Document, store: Store) -> Records:
     """Read everything that the tables need of a grid. Every file is verified by its sha256 before use."""
-    keys = {cell[name] for _, cell in cells_of(document) for name in ("evaluate", "accuracy", "attack")}
+    keys = {cell[name] for _, cell in cells_of(document) for name in READ_OF_CELL if cell.get(name)}
     keys |= {row["distance"] for row in document["rows"] if row.get("distance")}
     stages = store.records(sorted(keys))
-    stages |= store.records(sorted({evaluator_key(record) for record in stages.values()} - {""}))
     damaged: dict[str, str] = {}
     evaluates = {cell["evaluate"] for _, cell in cells_of(document)}
     paths = _verified_paths(store, stages, evaluates, OUTCOMES, damaged)
@@ -130,12 +130,6 @@ def cells_of(document: Document) -> Iterator[tuple[Mapping[str, Any], Mapping[st
     for row in document["rows"]:
         for cell in row["cells"]:
             yield row, cell
-
-
-def evaluator_key(evaluate: Record) -> str:
-    """Key of F_E in the record of an evaluate stage, or "" for other records."""
-    upstream = evaluate.get("config", {}).get("evaluator")
-    return str(upstream.get("stage", "")) if isinstance(upstream, Mapping) else ""
 
 
 def _verified_paths(

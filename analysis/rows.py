@@ -25,7 +25,7 @@ class ComparisonRow:
     labels, seeds, cells: planned; cells_missing: those without outcomes or test accuracy; images: attack
     images pooled. mc_all: mean over the row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity,
     target_confidence, passes, queries, attack_seconds: mean over the row's cells. evaluator_accuracy: of F_E
-    on the validation split.
+    on the test split.
     """
 
     dataset: str

@@ -7,27 +7,40 @@ from typing import TYPE_CHECKING
 
 from analysis.records import Failure
 from analysis.rows import ComparisonRow
-from analysis.wording import CONFIDENCE, DISTANCES, PASSES, RATES, SECONDS, Remark, groups, title
+from analysis.wording import CONFIDENCE, DISTANCES, PASSES, RATES, SECONDS, Column, Remark, groups, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
+WIDE = 112
+ALL = (*RATES, *DISTANCES, CONFIDENCE)
+NARROW = (RATES[0], RATES[1], RATES[4], RATES[5], CONFIDENCE)
 _STYLES = {"note": "dim", "warning": "bold yellow", "missing": "red"}
 
 
 def terminal(
-    rows: Sequence[ComparisonRow], remarks: Sequence[Remark] = (), failures: Sequence[Failure] = ()
+    rows: Sequence[ComparisonRow],
+    remarks: Sequence[Remark] = (),
+    failures: Sequence[Failure] = (),
+    *,
+    width: int = WIDE,
 ) -> RenderableType:
     """One table for each dataset and victim, then the remarks. Intervals stand beneath their value.
+
+    Below WIDE columns only the most important ones are shown, and a line says which are not.
 
     failures: where their logs are is said here only; files for others hold no path of this machine.
     """
     from rich.console import Group
     from rich.text import Text
 
-    tables = [_table(group) for group in groups(rows).values()]
+    narrow = width < WIDE
+    tables = [_table(group, NARROW if narrow else ALL) for group in groups(rows).values()]
+    if narrow:
+        hidden = ", ".join(column.heading for column in ALL if column not in NARROW)
+        remarks = [*remarks, Remark("note", f"hidden in {width} columns: {hidden}; all are in table.md")]
     lines = [Text(_prefix(remark) + remark.text, style=_STYLES[remark.kind]) for remark in remarks]
     logs = [Text(f"log of {failure.name}: {failure.place}", style="red") for failure in failures]
     return Group(*tables, *lines, *logs)
@@ -37,7 +50,7 @@ def _prefix(remark: Remark) -> str:
     return {"note": "", "warning": "warning: ", "missing": "missing: "}[remark.kind]
 
 
-def _table(rows: Sequence[ComparisonRow]) -> Table:
+def _table(rows: Sequence[ComparisonRow], columns: Sequence[Column]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -50,13 +63,13 @@ def _table(rows: Sequence[ComparisonRow]) -> Table:
         pad_edge=False,
     )
     table.add_column("defense\nattack · images", overflow="fold", max_width=30)
-    for column in (*RATES, *DISTANCES, CONFIDENCE, PASSES):
+    for column in (*columns, PASSES):
         heading = "passes\ntime" if column is PASSES else column.heading
         table.add_column(
             heading.replace(" top", "\ntop").replace(" conf", "\nconf"), justify="right", no_wrap=True
         )
     for row in rows:
-        cells = [_stacked(*column.text(row)) for column in (*RATES, *DISTANCES, CONFIDENCE)]
+        cells = [_stacked(*column.text(row)) for column in columns]
         cells.append(_stacked(PASSES.text(row)[0], SECONDS.text(row)[0]))
         table.add_row(_name(row), *cells)
     return table

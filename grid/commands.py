@@ -45,7 +45,7 @@ def run_grid(
     as_json: bool,
 ) -> int:
     """Run what is missing; 0 if all is done, 1 if something failed."""
-    say = Console(stderr=as_json, highlight=False)
+    say = console(stderr=as_json)
     spec = load_spec(spec_path, overrides)
     plan = expand(spec)
     preflight(plan, spec)
@@ -93,12 +93,12 @@ def report_grid(
     if document is None:
         raise SpecError([Problem("--records", f"{records} holds no records of {spec.name!r} (no {document_name(spec.name)})")])
     report = read_report(document, store)
-    console = Console(highlight=False)
+    say = console()
     if out is not None:
         for name, path in write_report(document, store, out).items():
-            console.print(f"{name}: {path}", markup=False, soft_wrap=True)
+            say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     elif format_ == "table":
-        console.print(terminal(report.rows, report.remarks, report.failures))
+        say.print(terminal(report.rows, report.remarks, report.failures, width=say.width))
     else:
         sys.stdout.write(render(document, store, format_))
     return 0
@@ -146,6 +146,12 @@ def open_store(uri: str, *, writable: bool = True) -> Store:
         place, _, message = str(error).partition(": ")
         raise SpecError([Problem(place, message)]) from error
     return store
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A terminal as wide as it is; elsewhere (a pipe, a log) wide enough for every column."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=120)
 
 
 def document_name(grid: str) -> str:
@@ -240,7 +246,7 @@ def _finish(
     document = plan.document()
     report = read_report(document, store)
     files = write_report(document, store, folder)
-    say.print(terminal(report.rows, report.remarks, report.failures))
+    say.print(terminal(report.rows, report.remarks, report.failures, width=say.width))
     for name, path in files.items():
         if name.endswith(".png"):
             say.print(f"picture: {path}", markup=False, soft_wrap=True)

@@ -32,7 +32,6 @@ def expand(spec: Spec) -> Plan:
     """Compose all stages of a spec. SpecError lists what is wrong with the data, labels or weights."""
     numerics = resolve_numerics(spec.numerics)
     rows: list[Row] = []
-    checks: dict[str, Accuracy] = {}
     sources: dict[str, Path] = {}
     names: dict[str, str] = {}
     problems: list[Problem] = []
@@ -50,11 +49,10 @@ def expand(spec: Spec) -> Plan:
         for victim in spec.victims:
             world = _World(spec, numerics, choice, catalogue, victim, inception, sources, problems)
             rows += world.rows()
-            checks.update({check.key: check for check in world.checks()})
             names.update(world.names)
     if problems:
         raise SpecError([Problem(spec.source.place(p.place), p.message) for p in problems])
-    plan = Plan(spec.name, spec.budget, numerics, tuple(rows), tuple(checks.values()), sources, spec=_plain_spec(spec))
+    plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec))
     plan = Plan(**{**plan.__dict__, "names": {key: names.get(key, stage.kind) for key, stage in plan.stages().items()}})
     if found := leaks(plan):
         raise SpecError(found)
@@ -145,14 +143,11 @@ class _World:
             self._row(defense, attack, protected) for attack in self.spec.attacks for defense in self.spec.defenses
         ]
 
-    def checks(self) -> list[Accuracy]:
-        """Test accuracy of the evaluators: every attack accuracy stands on it."""
-        test = self.split("test", "private")
-        return [
-            self._accuracy(model, test, seed, f"{role.replace('_', ' ')}{_seed(seed)}")
-            for seed in self.spec.seeds
-            for role, model in (("evaluator", self._evaluator(seed)), ("second_evaluator", self._second(seed)))
-        ]
+    def _checks(self, seed: int) -> tuple[Accuracy, Accuracy]:
+        """Test accuracy of F_E and of the second evaluator: every attack accuracy stands on it."""
+        test, at = self.split("test", "private"), _seed(seed)
+        first = self._accuracy(self._evaluator(seed), test, seed, f"evaluator{at}")
+        return first, self._accuracy(self._second(seed), test, seed, f"second evaluator{at}")
 
     def _protect(self, choice: DefenseChoice, seed: int, label: int) -> Protected:
         defender = Defender(
@@ -225,6 +220,7 @@ class _World:
             seed=seed,
             evaluate=evaluate,
             accuracy=self._accuracy(protected.target, test, seed, where),
+            checks=self._checks(seed),
             decoy=pair.decoy if pair else None,
             decoy_person=public.people[pair.decoy] if pair and public and pair.decoy is not None else None,
             fakes_private=pair.private if pair else None,

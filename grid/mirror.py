@@ -25,6 +25,7 @@ from grid.mirror_place import (
     environment,
     public,
     quiet,
+    reason_of,
 )
 from grid.mirror_views import describe
 from grid.store import Store
@@ -35,6 +36,7 @@ __all__ = ["SyncResult", "TrackingError", "artifact_root_for", "sync"]
 KEY, DIGEST, SOURCE = "decoygrid.key", "decoygrid.digest", "decoygrid.source"
 UNFINISHED = "unfinished"
 PARENT, NOTE, NAME = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runName"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # its page: runs, not traces
 OURS = ("grid/", "row/", "cell/", "stage/")
 PAGE = 1000
 _FAILURES = (OSError, ImportError, NotImplementedError)  # beside those of mlflow and what it calls
@@ -125,7 +127,7 @@ class _Client:
         try:
             yield
         except (MlflowException, RequestException, SQLAlchemyError, *_FAILURES) as error:
-            raise TrackingError(public(self._uri), _reason(error)) from error
+            raise TrackingError(public(self._uri), reason_of(error)) from error
 
     def experiment(self, name: str) -> str:
         """Id of the experiment, made or restored if need be. A dead server is found here, without retries."""
@@ -177,7 +179,9 @@ class _Client:
         with tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
             points = view.points()
             for file in view.files:
-                Path(folder, file.name).write_bytes(file.render())
+                path = Path(folder, file.name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(file.render())
             outcome = "created" if run is None else "updated"
             if run is not None and _contradicts(run, view):
                 self.drop(run)
@@ -246,15 +250,3 @@ def _contradicts(run: Any, view: RunView) -> bool:
 def _failures(document: Mapping[str, Any], records: Mapping[str, Record], store: Store) -> dict[str, str]:
     found = {key: store.failure(key) for key in document["stages"] if key not in records}
     return {key: str(failure["error"]) for key, failure in found.items() if failure is not None}
-
-
-def _reason(error: BaseException) -> str:
-    """One line on what went wrong, without the wrappings of a request that nobody answered."""
-    from requests.exceptions import ConnectionError, Timeout
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionError | Timeout):
-            return "nobody answers there"
-        cause = cause.__cause__ or cause.__context__
-    return " ".join(str(error).split())[:300] or type(error).__name__

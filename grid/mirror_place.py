@@ -87,6 +87,18 @@ def _check_sqlite(path: Path) -> None:
         connection.rollback()
 
 
+def reason_of(error: BaseException) -> str:
+    """One line on what went wrong, without the wrappings of a request that nobody answered."""
+    from requests.exceptions import ConnectionError, Timeout
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError | Timeout):
+            return "nobody answers there"
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 @contextlib.contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set variables of the environment for a while."""

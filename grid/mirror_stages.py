@@ -39,7 +39,7 @@ def stage_view(grid: Grid, key: str) -> RunView:
 
 
 def _points(grid: Grid, key: str, started: int, ended: int) -> list[Point]:
-    """Curves by step, their times spread evenly over the stage; then the final metrics, at the last step."""
+    """Curves by step, their times spread evenly over the stage; then final metrics, at step 0 (as bars)."""
     table = grid.load(key).table(CURVES).to_pydict() if grid.has(key, CURVES) else {"step": []}
     steps = table.pop("step")
     last = max(steps, default=0)
@@ -52,7 +52,7 @@ def _points(grid: Grid, key: str, started: int, ended: int) -> list[Point]:
                 points.append(Point(name, float(column[i]), time, int(steps[i])))
     metrics = grid.records[key]["metrics"].items()
     final = {name: float(value) for name, value in metrics if name not in table and is_number(value)}
-    return points + [Point(name, value, ended, int(last)) for name, value in final.items()]
+    return points + [Point(name, value, ended, 0) for name, value in final.items()]
 
 
 def _is_plain(value: Any) -> bool:

@@ -18,17 +18,17 @@ from grid.mirror_stages import stage_view
 from tasks.data.manifest import file_digest
 
 COEFFICIENTS = ("alpha", "beta", "omega", "gamma", "lambda3", "lpri", "replay", "rounds")
-COUNTS = (
-    "labels",
-    "seeds",
-    "cells",
-    "cells_missing",
-    "mc_target_images",
-    "evaluator_accuracy",
-    "attack_seconds",
-)
+WEIGHTS = ("alpha", "beta", "omega", "replay")
+PLANNED = ("labels", "seeds", "cells", "cells_missing")
+IN_TABLE_ONLY = (*PLANNED, "mc_target_images", "aa_top5_second", "evaluator_accuracy", "attack_seconds")
 IDENTITY = ("dataset", "victim", "defense", "attack")
 CELL_STAGES = ("attack", "evaluate", "accuracy")
+# MLflow sorts by name and shows seven metrics of a comparison without scrolling: what decides stands first.
+PREFIXES = {
+    **dict.fromkeys(("feat_mean_sqdist", "frechet_evaluator", "fid_inception", "knn_sqdist"), "to_private/"),
+    "diversity": "to_each_other/",
+    **dict.fromkeys(("images", "passes", "queries"), "work/"),
+}
 IMAGES, PREDICTIONS = "images.safetensors", "predictions.parquet"
 _COMPARE_HELP = (
     "To compare, tick the runs named 'defense · attack' below this one and press Compare; a row holds a run "
@@ -38,7 +38,8 @@ _ROW_HELP = (
     "`aa_top1`, `aa_top5`: share of inverted images that the evaluator gives the protected label (lower: "
     "better protected). `mc_all`, `mc_target`: test accuracy, over all labels and over the protected ones "
     "(higher: better). The second evaluator's columns end in `_second`. Believe an `aa_top1` only where "
-    "`target_confidence` is 0.8 or more. Intervals: `comparison.md` of the grid's run."
+    "`target_confidence` is 0.8 or more. `to_private/`: distances of inverted images from the private ones "
+    "(higher: better protected). Intervals: `comparison.md` of the grid's run."
 )
 
 
@@ -107,7 +108,7 @@ def _row(grid: Grid, row: Row) -> RunView:
     missing = sorted({key for key in needed if key not in grid.records})
     started, ended = grid.times(needed)
     metrics = {} if missing and grid.live else _row_metrics(grid.rows, row)
-    points = [Point(name, value, ended, 0) for name, value in metrics.items()]
+    points = _points(metrics, ended)
     name = row_name(grid.document, row)
     done = sum(all(cell[part] in grid.records for part in CELL_STAGES) for cell in row["cells"])
     settings = ", ".join(f"{key}={text(value)}" for key, value in sorted(row.get("settings", {}).items()))
@@ -133,25 +134,33 @@ def _row(grid: Grid, row: Row) -> RunView:
 
 
 def _row_params(document: Mapping[str, Any], row: Row) -> dict[str, str]:
-    """The coefficients and, of all other settings, those in which rows of this grid differ."""
-    params = {"attack": row["attack"], "budget": document["budget"], "defense": row["defense"]}
+    """The coefficients and, of all other settings, those in which rows of this grid differ.
+
+    A row without one of the WEIGHTS has weight 0: what it weighs is not computed (so a comparison with the
+    undefended row has an axis from 0).
+    """
+    params = {"attack": row["attack"], "defense": row["defense"]}
     for prefix, name in (("", "settings"), ("attack_", "attack_settings")):
         for key, value in row.get(name, {}).items():
             values = {text(other[name][key]) for other in document["rows"] if key in other.get(name, {})}
             if value is not None and (len(values) > 1 or (not prefix and key in COEFFICIENTS)):
                 params.setdefault(prefix + key, text(value))
-    return params
+    used = {name for other in document["rows"] for name in other.get("settings", {})}
+    return {**{name: "0" for name in WEIGHTS if name in used}, **params}
 
 
 def _row_metrics(rows: Sequence[Row], row: Row) -> dict[str, float]:
-    """Numbers of the table's line for `row`; ends of intervals and counts stay there: noise here."""
+    """Numbers of the table's line for `row`; ends of intervals and counts stay there, they are noise here."""
     same = (line for line in rows if all(name not in line or line[name] == row[name] for name in IDENTITY))
-    compared = {name: value for name, value in next(same, {}).items() if name not in (*IDENTITY, *COUNTS)}
-    return {
-        name: float(value)
-        for name, value in compared.items()
-        if is_number(value) and not name.endswith(("_low", "_high"))
+    compared = {
+        name: value for name, value in next(same, {}).items() if name not in (*IDENTITY, *IN_TABLE_ONLY)
     }
+    numbers = {name: float(value) for name, value in compared.items() if is_number(value)}
+    return {name: value for name, value in numbers.items() if not name.endswith(("_low", "_high"))}
+
+
+def _points(metrics: Mapping[str, float], ended: int) -> list[Point]:
+    return [Point(PREFIXES.get(name, "") + name, value, ended, 0) for name, value in metrics.items()]
 
 
 def _row_files(grid: Grid, row: Row, keys: Sequence[str]) -> tuple[File, ...]:
@@ -212,7 +221,7 @@ def _cell(grid: Grid, row: Row, cell: Mapping[str, Any], missing: Sequence[str])
         note=f"{note} Missing: {', '.join(missing)}." if missing else note,
         params={"attack": row["attack"], "defense": row["defense"], **params},
         source=source,
-        points=lambda: [Point(name, value, ended, 0) for name, value in _cell_metrics(grid, cell).items()],
+        points=lambda: _points(_cell_metrics(grid, cell), ended),
         files=pictures,
     )
 

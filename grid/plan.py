@@ -27,6 +27,7 @@ class Cell:
     seed: int
     evaluate: Evaluate
     accuracy: Accuracy
+    checks: tuple[Accuracy, ...]  # test accuracy of F_E and the second evaluator: AA stands on them
     decoy: int | None = None
     decoy_person: str | None = None
     fakes_private: Stage | None = None
@@ -56,7 +57,6 @@ class Plan:
     budget: str
     numerics: str
     rows: tuple[Row, ...]
-    checks: tuple[Accuracy, ...]  # accuracies of the evaluators themselves
     sources: Mapping[str, Path] = field(default_factory=dict)  # content digest -> where it lies here
     names: Mapping[str, str] = field(default_factory=dict)  # key -> short display name
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -71,8 +71,8 @@ class Plan:
 
     def roots(self) -> list[Stage]:
         """The stages that nothing in the plan depends on."""
-        cells = [stage for row in self.rows for c in row.cells for stage in (c.evaluate, c.accuracy)]
-        return [*self.checks, *cells, *(row.distance for row in self.rows)]
+        cells = [stage for row in self.rows for c in row.cells for stage in (c.evaluate, c.accuracy, *c.checks)]
+        return [*cells, *(row.distance for row in self.rows)]
 
     def without_sharing(self) -> int:
         """How many stages a script would run that makes all that a cell needs anew for each cell."""
@@ -88,7 +88,6 @@ class Plan:
             "numerics": self.numerics,
             "spec": dict(self.spec),
             "rows": [_row_document(row) for row in self.rows],
-            "checks": {check.model.network_of().role: check.key for check in self.checks},
             "stages": {
                 key: {"kind": stage.kind, "group": stage.group, "name": self.names[key], "trains": stage.trains}
                 for key, stage in self.stages().items()
@@ -124,6 +123,8 @@ def _cell_document(cell: Cell) -> dict[str, Any]:
         "attack": cell.evaluate.attack.key,
         "evaluate": cell.evaluate.key,
         "accuracy": cell.accuracy.key,
+        "evaluator_accuracy": cell.checks[0].key,
+        "second_accuracy": cell.checks[1].key,
         "fakes_private": key(cell.fakes_private),
         "fakes_public": key(cell.fakes_public),
         "train": cell.evaluate.reference.key,

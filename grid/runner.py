@@ -63,6 +63,7 @@ def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mappin
         lambda upstream: store.load(upstream.key),
         sources=sources,
         checkpoints=store.checkpoints(stage.key, attempt),
+        checkpoint_seconds=float(os.environ.get("DECOYGRID_CHECKPOINT_SECONDS", "20")),
     )
     with threadpool_limits(getattr(stage, "threads", 1)):  # numpy's and scipy's BLAS follow no torch setting
         metrics = stage.run(ctx)

@@ -97,6 +97,8 @@ def cell(label: int, defense: str, **changes: Any) -> dict[str, Any]:
         "attack": f"gmi-{defense}{label}",
         "evaluate": f"evaluate-{defense}{label}",
         "accuracy": f"accuracy-{defense}{label}" if decoyed else "accuracy-none",
+        "evaluator_accuracy": "accuracy-evaluator",
+        "second_accuracy": None,
         "fakes_private": f"fakes-{defense}{label}" if decoyed else None,
         "fakes_public": None,
         "train": "orl_split-train",
@@ -153,7 +155,7 @@ def _splits(made: Store, scratch: Path) -> None:
         {"images": 2.0},
         tensors={"images": flat(1, 99), "labels": np.array([0, 1])},
     )
-    put(made, scratch, "classifier-evaluator", {"val_accuracy": 0.95})
+    put(made, scratch, "accuracy-evaluator", {"mc_all": 0.95})
 
 
 def _attack(made: Store, scratch: Path, key: str, grey: int, *, passes: float) -> None:

@@ -108,12 +108,15 @@ class Tracking:
         points = self.client.get_metric_history(run.info.run_id, name)
         return sorted((point.step, point.timestamp, point.value) for point in points)
 
-    def files(self, run: Any) -> dict[str, bytes]:
-        found = self.client.list_artifacts(run.info.run_id)
-        return {
-            file.path: Path(self.client.download_artifacts(run.info.run_id, file.path)).read_bytes()
-            for file in found
-        }
+    def files(self, run: Any, folder: str | None = None) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for file in self.client.list_artifacts(run.info.run_id, folder):
+            if file.is_dir:
+                found |= self.files(run, file.path)
+            else:
+                path = self.client.download_artifacts(run.info.run_id, file.path)
+                found[file.path] = Path(path).read_bytes()
+        return found
 
 
 def send(grid: FakeGrid, tracking: Tracking, **options: Any) -> SyncResult:
@@ -146,8 +149,19 @@ def test_rows_show_coefficients_and_pooled_metrics(sent: Tracking) -> None:
         "lpri": "detached",
     }.items() <= row.data.params.items()
     assert len(row.data.params) <= 12
+    undefended = sent.tree()["faces/none · gmi"].data.params
+    assert undefended == {
+        "attack": "gmi",
+        "defense": "none",
+        "alpha": "0",
+        "beta": "0",
+        "omega": "0",
+        "replay": "0",
+    }
     assert row.data.metrics["aa_top1"] == pytest.approx(0.11)
-    assert {"mc_all", "mc_target", "frechet_evaluator"} <= set(row.data.metrics)
+    first = ["aa_top1", "aa_top1_second", "aa_top5", "mc_all", "mc_target", "target_confidence"]
+    assert sorted(row.data.metrics)[:6] == first  # seven are seen without scrolling
+    assert "to_private/frechet_evaluator" in row.data.metrics
     absent = {"aa_top1_low", "aa_top1_high", "fid_inception", "labels"}
     assert not absent & set(row.data.metrics)
     assert set(sent.files(row)) == {"cells.csv", "inverted.png"}
@@ -169,7 +183,7 @@ def test_curves_are_logged_by_step_at_the_stages_own_time(sent: Tracking) -> Non
     assert history[0][1] > run.info.start_time
     assert history[-1][1] == run.info.end_time
     assert [value for *_, value in history] == [3 / (1 + step) for step in range(1, 20)]
-    assert sent.history(run, "accuracy") == [(19, run.info.end_time, 0.9)]
+    assert sent.history(run, "accuracy") == [(0, run.info.end_time, 0.9)]
     assert run.data.params == {"role": "attacker", "seed": "0"}
     assert list(sent.files(run)) == ["samples.png"]
 
@@ -177,14 +191,15 @@ def test_curves_are_logged_by_step_at_the_stages_own_time(sent: Tracking) -> Non
 def test_grid_run_holds_the_table_the_spec_and_attachments(
     grid: FakeGrid, tracking: Tracking, tmp_path: Path
 ) -> None:
-    (tmp_path / "report.html").write_text("<p>report</p>")
-    attachments = {"report.html": tmp_path / "report.html", "absent.png": tmp_path / "absent.png"}
+    report = tmp_path / "report.html"
+    report.write_text("<p>report</p>")
+    attachments = {"report.html": report, "more/labels.html": report, "absent.png": tmp_path / "absent.png"}
     progress: list[tuple[int, int]] = []
     send(grid, tracking, attachments=attachments, on_progress=lambda *at: progress.append(at))
     assert progress[-1] == (COUNT, COUNT)
     files = tracking.files(tracking.tree()["faces"])
 
-    assert set(files) == {"comparison.csv", "comparison.md", "spec.yaml", "report.html"}
+    assert set(files) == {"more/labels.html", "comparison.csv", "comparison.md", "spec.yaml", "report.html"}
     assert b"aa_top1_low" in files["comparison.csv"]
     assert "0.11 [0.06, 0.16]" in files["comparison.md"].decode()
     assert files["report.html"] == b"<p>report</p>"

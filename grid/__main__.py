@@ -1,0 +1,5 @@
+"""`python -m grid` is `decoygrid`."""
+
+from grid.cli import main
+
+main()
