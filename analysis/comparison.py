@@ -52,9 +52,7 @@ def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> Com
     outcomes = records.row_outcomes(position)
     target, target_images = target_accuracy(records, cells)
     stage = records.stages.get(row.get("distance") or "")
-    distances: dict[str, Any] = {
-        name: _finite(stage["metrics"].get(name) if stage else None) for name in ROW_METRICS
-    }
+    distances: dict[str, Any] = {name: _finite(stage["metrics"].get(name) if stage else None) for name in ROW_METRICS}
     return ComparisonRow(
         **_names(records, row),
         labels=len({cell["label"] for cell in cells}),
@@ -124,9 +122,7 @@ def target_accuracy(records: Records, cells: Iterable[Cell]) -> tuple[Rate, int]
 def _names(records: Records, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row's four names; a control that is named like the row it controls is told apart."""
     names = {name: row[name] for name in ROW_COLUMNS}
-    alike = [
-        other for other in records.document["rows"] if all(other[name] == row[name] for name in ROW_COLUMNS)
-    ]
+    alike = [other for other in records.document["rows"] if all(other[name] == row[name] for name in ROW_COLUMNS)]
     return names | ({"attack": f"{row['attack']} (control)"} if row.get("control") and len(alike) > 1 else {})
 
 
@@ -149,7 +145,11 @@ def _named_rates(outcomes: pa.Table) -> dict[str, Any]:
 
 def _evaluator_accuracy(records: Records, cells: list[Cell]) -> float | None:
     """F_E's accuracy on the test split, on which every attack accuracy stands."""
-    return _mean_metric(records, sorted({cell["evaluator_accuracy"] for cell in cells if cell.get("evaluator_accuracy")}), "mc_all")
+    return _mean_metric(
+        records,
+        sorted({cell["evaluator_accuracy"] for cell in cells if cell.get("evaluator_accuracy")}),
+        "mc_all",
+    )
 
 
 def _stages(records: Records, cells: list[Cell], name: str) -> Iterator[Mapping[str, Any]]:

@@ -62,17 +62,14 @@ def latex(rows: Sequence[ComparisonRow], remarks: Sequence[Remark] = ()) -> str:
     r"""A booktabs `table*` for each dataset and victim. Needs \usepackage{booktabs,graphicx}."""
     notes = " ".join(escape_latex(remark.text) for remark in remarks if remark.kind == "note")
     lines = [r"% needs \usepackage{booktabs,graphicx}"]
-    lines += [
-        f"% {remark.kind}: {' '.join(remark.text.split())}" for remark in remarks if remark.kind != "note"
-    ]
+    lines += [f"% {remark.kind}: {' '.join(remark.text.split())}" for remark in remarks if remark.kind != "note"]
     for group in groups(rows).values():
         shown = used(WIDE, group)
         lines += [r"\begin{table*}", r"\centering", rf"\caption{{{escape_latex(title(group))}. {notes}}}"]
         lines += [r"\resizebox{\textwidth}{!}{%", rf"\begin{{tabular}}{{ll{'r' * len(shown)}}}", r"\toprule"]
         lines += [_latex_line(["defense", "attack", *(column.heading for column in shown)]), r"\midrule"]
         lines += [
-            _latex_line([row.defense, row.attack, *(_inline(*column.text(row)) for column in shown)])
-            for row in group
+            _latex_line([row.defense, row.attack, *(_inline(*column.text(row)) for column in shown)]) for row in group
         ]
         lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}"]
     return "\n".join(lines) + "\n"

@@ -66,9 +66,7 @@ def cluster_bootstrap(
 
 def _sums(values_by_cluster: Mapping[Any, Values]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum and number of values of each cluster that has any, in the order of the clusters' names."""
-    arrays = [
-        np.asarray(values_by_cluster[name], dtype=np.float64) for name in sorted(values_by_cluster, key=str)
-    ]
+    arrays = [np.asarray(values_by_cluster[name], dtype=np.float64) for name in sorted(values_by_cluster, key=str)]
     arrays = [values for values in arrays if values.size]
     if not arrays:
         raise ValueError(f"no value in any of {len(values_by_cluster)} labels, so there is no mean")

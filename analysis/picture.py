@@ -185,9 +185,7 @@ def _draw(panel: _Panel) -> bytes:
     return out.getvalue()
 
 
-def _place(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Pixels | None, at: tuple[int, int], side: int
-) -> None:
+def _place(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Pixels | None, at: tuple[int, int], side: int) -> None:
     """Paste one image at `at`, enlarged by a whole factor (nearest neighbour), or a blank tile."""
     from PIL import Image
 

@@ -36,9 +36,7 @@ def read_report(document: Document, store: Store) -> Report:
     rows = compare(records)
     notes = [*control_notes(document), *distance_notes(records)]
     lines = remarks(rows, records.missing, records.failures, records.classes, notes)
-    return Report(
-        tuple(rows), tuple(compare_labels(records)), tuple(lines), records.missing, records.failures
-    )
+    return Report(tuple(rows), tuple(compare_labels(records)), tuple(lines), records.missing, records.failures)
 
 
 def write_report(

@@ -65,9 +65,7 @@ def _table(rows: Sequence[ComparisonRow], columns: Sequence[Column]) -> Table:
     table.add_column("defense\nattack · images", overflow="fold", max_width=30)
     for column in (*columns, PASSES):
         heading = "passes\ntime" if column is PASSES else column.heading
-        table.add_column(
-            heading.replace(" top", "\ntop").replace(" conf", "\nconf"), justify="right", no_wrap=True
-        )
+        table.add_column(heading.replace(" top", "\ntop").replace(" conf", "\nconf"), justify="right", no_wrap=True)
     for row in rows:
         cells = [_stacked(*column.text(row)) for column in columns]
         cells.append(_stacked(PASSES.text(row)[0], SECONDS.text(row)[0]))

@@ -69,9 +69,7 @@ def _rate(heading: str, field: str) -> Column:
     return Column(heading, text)
 
 
-def _plain(
-    heading: str, field: str, show: Callable[[float | None], str], *, optional: bool = False
-) -> Column:
+def _plain(heading: str, field: str, show: Callable[[float | None], str], *, optional: bool = False) -> Column:
     return Column(heading, lambda row: (show(getattr(row, field)), ""), optional)
 
 

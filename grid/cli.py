@@ -23,7 +23,9 @@ app = typer.Typer(
 
 HOME = ".decoygrid"
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="a YAML file, or the name of a shipped spec")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change one value of the spec")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="change one value of the spec")
+]
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="DECOYGRID_STORE", help="folder or URI (s3://, gs://) of all results")
 ]
@@ -42,9 +44,6 @@ def main() -> None:
     except SpecError as error:
         _complain(error.problems)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
 
 
 @app.command()
@@ -64,22 +63,28 @@ def run(
     """Run what is missing of a grid, mirror it to MLflow, print the table."""
     from grid.commands import run_grid
 
-    code = run_grid(
-        spec,
-        overrides or [],
-        store_uri=store,
-        tracking=tracking,
-        address=address,
-        in_process=in_process,
-        out=out,
-        private_images=log_private_images,
-        as_json=as_json,
-    )
+    try:
+        code = run_grid(
+            spec,
+            overrides or [],
+            store_uri=store,
+            tracking=tracking,
+            address=address,
+            in_process=in_process,
+            out=out,
+            private_images=log_private_images,
+            as_json=as_json,
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        code = 130
     raise typer.Exit(code)
 
 
 @app.command()
-def plan(spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+def plan(
+    spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False
+) -> None:
     """Show the stages of a grid: shared, done, missing, and what the missing ones will cost."""
     from grid.views import show_plan
 
@@ -87,7 +92,9 @@ def plan(spec: SpecArgument, overrides: SetOption = None, store: StoreOption = S
 
 
 @app.command()
-def status(spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False) -> None:
+def status(
+    spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False
+) -> None:
     """Show what is done, failed (with its log), running and missing."""
     from grid.views import show_status
 
@@ -99,7 +106,9 @@ def report(
     spec: SpecArgument,
     overrides: SetOption = None,
     store: StoreOption = STORE,
-    records: Annotated[Path | None, typer.Option(help="committed records to report from, in place of the store")] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="committed records to report from, in place of the store")
+    ] = None,
     format_: Annotated[
         str, typer.Option("--format", help="table, markdown, latex, csv or html; to stdout unless --out")
     ] = "table",
@@ -108,9 +117,7 @@ def report(
     """Rebuild tables and pictures from records."""
     from grid.commands import report_grid
 
-    raise typer.Exit(
-        report_grid(spec, overrides or [], store_uri=store, records=records, format_=format_, out=out)
-    )
+    raise typer.Exit(report_grid(spec, overrides or [], store_uri=store, records=records, format_=format_, out=out))
 
 
 @app.command()
@@ -145,7 +152,7 @@ def show(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="attacks, defenses, gans, datasets, metrics, budgets or specs")],
+    what: Annotated[str, typer.Argument(help="attacks, defenses, gans, datasets, metrics, spaces, budgets or specs")],
     as_json: JsonOption = False,
 ) -> None:
     """List what can stand in a spec, with every setting."""

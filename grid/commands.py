@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from grid.checks import preflight
 from grid.cli import emit_json
 from grid.costs import Costs
 from grid.expand import expand
@@ -48,7 +47,6 @@ def run_grid(
     say = console(stderr=as_json)
     spec = load_spec(spec_path, overrides)
     plan = expand(spec)
-    preflight(plan, spec)
     store = open_store(store_uri)
     folder = out or Path("results") / plan.name
     document = {**plan.document(), "written": time.time()}
@@ -56,7 +54,7 @@ def run_grid(
         store.write_document(document_name(plan.name), document)
     missing, damaged, _ = missing_stages(plan, store, verify=True)
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
-    mirror = _mirror(document, store, tracking, private_images, folder / "mlflow")
+    mirror = _mirror(document, store, tracking, private_images)
     if missing:
         executor, slots = _executor(spec, plan, store, address, in_process, missing, say)
         display = make_display(say, slots)
@@ -91,7 +89,14 @@ def report_grid(
     store = open_store(str(records) if records is not None else store_uri, writable=False)
     document = store.read_document(document_name(spec.name)) if records is not None else expand(spec).document()
     if document is None:
-        raise SpecError([Problem("--records", f"{records} holds no records of {spec.name!r} (no {document_name(spec.name)})")])
+        raise SpecError(
+            [
+                Problem(
+                    "--records",
+                    f"{records} holds no records of {spec.name!r} (no {document_name(spec.name)})",
+                )
+            ]
+        )
     report = read_report(document, store)
     say = console()
     if out is not None:
@@ -104,9 +109,7 @@ def report_grid(
     return 0
 
 
-def sync_grid(
-    spec_path: str, overrides: Sequence[str], *, store_uri: str, tracking: str, private_images: bool
-) -> int:
+def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, tracking: str, private_images: bool) -> int:
     """Rebuild the MLflow view of a grid; 0 if it is complete, 1 if the server could not be reached."""
     from analysis.report import read_report, write_report
     from grid.mirror import sync
@@ -208,7 +211,7 @@ class _Notifying:
             self._mirror.notify()
 
 
-def _mirror(document: Document, store: Store, tracking: str, private_images: bool, out: Path | None) -> Mirror | None:
+def _mirror(document: Document, store: Store, tracking: str, private_images: bool) -> Mirror | None:
     """The owner of the grid's MLflow runs, or None for `--tracking none`."""
     from grid.mirror_background import Mirror
 
@@ -220,13 +223,20 @@ def _mirror(document: Document, store: Store, tracking: str, private_images: boo
 
         return [asdict(row) for row in read_report(document, store).rows]
 
+    folder = tempfile.TemporaryDirectory(prefix="decoygrid-")
+
     def attachments() -> dict[str, Path]:
         from analysis.report import write_report
 
-        return write_report(document, store, out, private=private_images) if out is not None else {}
+        return write_report(document, store, Path(folder.name), private=private_images)
 
     return Mirror(
-        lambda: document, store, absolute(tracking), rows, attachments=attachments, private_images=private_images
+        lambda: document,
+        store,
+        absolute(tracking),
+        rows,
+        attachments=attachments,
+        private_images=private_images,
     )
 
 
@@ -237,7 +247,14 @@ def absolute(tracking: str) -> str:
 
 
 def _finish(
-    plan: Plan, store: Store, result: Result, mirror: Mirror | None, folder: Path, say: Console, *, as_json: bool
+    plan: Plan,
+    store: Store,
+    result: Result,
+    mirror: Mirror | None,
+    folder: Path,
+    say: Console,
+    *,
+    as_json: bool,
 ) -> None:
     """Write the report, wait for MLflow, and say how it went."""
     from analysis.report import read_report, write_report
@@ -254,10 +271,17 @@ def _finish(
     if mirror is not None and (problem := mirror.close()):
         say.print(f"MLflow does not show this grid yet: {problem}", markup=False, style="yellow", soft_wrap=True)
     reused = f"{result.reused} of {result.total} stages were there already"
-    say.print(f"{reused}, {len(set(result.computed))} computed, {len(result.failed)} failed, {len(result.blocked)} blocked")
+    say.print(
+        f"{reused}, {len(set(result.computed))} computed, {len(result.failed)} failed, {len(result.blocked)} blocked"
+    )
     for key, error in result.failed.items():
         place = store.failure_place(key)
-        say.print(f"FAILED {plan.names[key]} ({key}): {error}\n  log: {place}", markup=False, style="red", soft_wrap=True)
+        say.print(
+            f"FAILED {plan.names[key]} ({key}): {error}\n  log: {place}",
+            markup=False,
+            style="red",
+            soft_wrap=True,
+        )
     for key, cause in result.blocked.items():
         say.print(f"blocked {plan.names[key]} ({key}) by {cause}", markup=False, style="red", soft_wrap=True)
     if as_json:
@@ -266,7 +290,11 @@ def _finish(
                 "spec": plan.name,
                 "complete": result.complete,
                 "rows": [asdict(row) for row in report.rows],
-                "stages": {"total": result.total, "reused": result.reused, "computed": sorted(set(result.computed))},
+                "stages": {
+                    "total": result.total,
+                    "reused": result.reused,
+                    "computed": sorted(set(result.computed)),
+                },
                 "failed": result.failed,
                 "blocked": result.blocked,
                 "repaired": result.repaired,

@@ -12,7 +12,18 @@ from grid.problems import Problem, choices, from_validation, join_place
 from tasks.stage import Config, Stage
 
 # Fields of a stage that the plan fills in, never a person.
-PLUMBING = {"seed", "numerics", "threads", "role", "label", "people", "inception", "weights", "channels", "size"}
+PLUMBING = {
+    "seed",
+    "numerics",
+    "threads",
+    "role",
+    "label",
+    "people",
+    "inception",
+    "weights",
+    "channels",
+    "size",
+}
 
 
 class Entry(NamedTuple):
@@ -24,7 +35,9 @@ class Entry(NamedTuple):
     place: str
 
 
-def parse_entry(value: object, place: str, known: Mapping[str, object], what: str, problems: list[Problem]) -> Entry | None:
+def parse_entry(
+    value: object, place: str, known: Mapping[str, object], what: str, problems: list[Problem]
+) -> Entry | None:
     """`gmi` or `{name: gmi, as: ..., steps: 5}`; None (and a problem) if it is neither or unknown."""
     if isinstance(value, str):
         value = {"name": value}
@@ -56,7 +69,9 @@ def settings_model(stage: type[Stage]) -> type[Config]:
     return create_model(f"{stage.__name__}Settings", __base__=Config, **fields)
 
 
-def check_settings(model: type[Config], settings: Mapping[str, Any], place: str, problems: list[Problem]) -> Config | None:
+def check_settings(
+    model: type[Config], settings: Mapping[str, Any], place: str, problems: list[Problem]
+) -> Config | None:
     """Validate settings; problems name the valid keys. Returns the validated model or None."""
     try:
         return model(**settings)

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-
+from grid.data_checks import find_file
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, Plan, Row, leaks
-from grid.problems import Problem, SpecError, join_place
-from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice, spec_folder
+from grid.problems import SpecError
+from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice
 from tasks.attacks.attack import Attack, GeneratorAttack
-from tasks.data.dataset import Catalogue, DataProblemsError
+from tasks.data.dataset import Catalogue
 from tasks.data.manifest import file_digest
 from tasks.data.split import Audience, Part, Split
 from tasks.defenses.defense import Defender, GANChoice, Protected
@@ -29,31 +29,26 @@ S = TypeVar("S", bound=Stage)
 
 
 def expand(spec: Spec) -> Plan:
-    """Compose all stages of a spec. SpecError lists what is wrong with the data, labels or weights."""
+    """Compose all stages of a spec, which `load_spec` has checked. SpecError if evaluation would not be honest."""
     numerics = resolve_numerics(spec.numerics)
     rows: list[Row] = []
     sources: dict[str, Path] = {}
     names: dict[str, str] = {}
-    problems: list[Problem] = []
-    inception = _weights_source(spec, spec.inception_weights, "inception_weights", sources, problems)
+    inception = _digest_of(spec, spec.inception_weights, sources)
     for choice in spec.datasets:
-        try:
-            catalogue = choice.dataset.catalogue(spec_folder(spec))
-        except DataProblemsError as error:
-            problems += [Problem(join_place(choice.place, p.field), p.message) for p in error.problems]
-            continue
+        catalogue = choice.dataset.catalogue(spec.folder)
         sources.update(catalogue.sources)
-        if bad := _label_problems(spec, catalogue):
-            problems += bad
-            continue
         for victim in spec.victims:
-            world = _World(spec, numerics, choice, catalogue, victim, inception, sources, problems)
+            world = _World(spec, numerics, choice, catalogue, victim, inception, sources)
             rows += world.rows()
             names.update(world.names)
-    if problems:
-        raise SpecError([Problem(spec.source.place(p.place), p.message) for p in problems])
     plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec))
-    plan = Plan(**{**plan.__dict__, "names": {key: names.get(key, stage.kind) for key, stage in plan.stages().items()}})
+    plan = Plan(
+        **{
+            **plan.__dict__,
+            "names": {key: names.get(key, stage.kind) for key, stage in plan.stages().items()},
+        }
+    )
     if found := leaks(plan):
         raise SpecError(found)
     return plan
@@ -70,7 +65,6 @@ class _World:
     victim: VictimChoice
     inception: str | None
     sources: dict[str, Path]
-    problems: list[Problem]
 
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -83,15 +77,16 @@ class _World:
     @cached_property
     def given_weights(self) -> str | None:
         """Digest of the victim's weights file, if the user brings one."""
-        place = join_place(self.victim.place, "weights")
-        return _weights_source(self.spec, self.victim.weights, place, self.sources, self.problems)
+        return _digest_of(self.spec, self.victim.weights, self.sources)
 
     def split(self, part: Part, audience: Audience) -> Split:
         """A split of the private people, or of the defender's or attacker's half of the public ones."""
         halves = {"defender": self.catalogue.public[::2], "attacker": self.catalogue.public[1::2]}
         halves["classifier"] = halves["defender"]
         people = self.catalogue.private if audience == "private" else halves[audience]
-        return self._named(f"{audience} {part} images", self.choice.dataset.split(self.catalogue, people, part, audience))
+        return self._named(
+            f"{audience} {part} images", self.choice.dataset.split(self.catalogue, people, part, audience)
+        )
 
     def common(self, seed: int) -> dict[str, Any]:
         """Fields of every computing stage."""
@@ -139,9 +134,7 @@ class _World:
             for seed in self.spec.seeds
             for label in self.labels
         }
-        return [
-            self._row(defense, attack, protected) for attack in self.spec.attacks for defense in self.spec.defenses
-        ]
+        return [self._row(defense, attack, protected) for attack in self.spec.attacks for defense in self.spec.defenses]
 
     def _checks(self, seed: int) -> tuple[Accuracy, Accuracy]:
         """Test accuracy of F_E and of the second evaluator: every attack accuracy stands on it."""
@@ -174,7 +167,10 @@ class _World:
         return found
 
     def _row(
-        self, defense: DefenseChoice, attack: AttackChoice, protected: Mapping[tuple[str, int, int], Protected]
+        self,
+        defense: DefenseChoice,
+        attack: AttackChoice,
+        protected: Mapping[tuple[str, int, int], Protected],
     ) -> Row:
         cells = tuple(
             self._cell(defense, attack, seed, label, protected[defense.shown, seed, label])
@@ -190,16 +186,22 @@ class _World:
         )
         self._named(f"distances {defense.shown} under {attack.shown}", distance)
         settings = defense.defense.model_dump(exclude={"fakes", "gan"})
-        settings |= {"gan": gan.name for gan in defense.defense.generators}
+        if defense.defense.generators:
+            settings["gan"] = " ".join(gan.name for gan in defense.defense.generators)
         sample = cells[0].evaluate.attack
         shown = {k: v for k, v in sample.config.items() if not isinstance(v, dict) and k not in ("label", "seed")}
         return Row(
-            self.choice.shown, self.victim.shown, defense.shown, attack.shown, settings, shown, cells, distance
+            self.choice.shown,
+            self.victim.shown,
+            defense.shown,
+            attack.shown,
+            settings,
+            shown,
+            cells,
+            distance,
         )
 
-    def _cell(
-        self, defense: DefenseChoice, attack: AttackChoice, seed: int, label: int, protected: Protected
-    ) -> Cell:
+    def _cell(self, defense: DefenseChoice, attack: AttackChoice, seed: int, label: int, protected: Protected) -> Cell:
         stage = self._attack(attack, protected.target, seed, label)
         where = f"{defense.shown} label {label}{_seed(seed)}"
         self._named(f"{attack.shown} on {where}", stage)
@@ -252,40 +254,16 @@ def _seed(seed: int) -> str:
     return f" seed {seed}" if seed else ""
 
 
-def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
-    """Labels and decoys that this dataset does not have."""
-    last, decoys = len(catalogue.private) - 1, len(catalogue.public[::2])
-    problems = [
-        Problem("labels", f"label {label} is out of range; the private people have labels 0..{last}")
-        for label in spec.labels or ()
-        if label > last
-    ]
-    for label, decoy in spec.decoys.items():
-        if not 0 <= decoy < decoys:
-            text = f"decoy {decoy} is out of range; the public classifier has labels 0..{decoys - 1}"
-            problems.append(Problem(f"decoys.{label}", text))
-    return problems
-
-
-def _weights_source(
-    spec: Spec, path: str | None, place: str, sources: dict[str, Path], problems: list[Problem]
-) -> str | None:
+def _digest_of(spec: Spec, path: str | None, sources: dict[str, Path]) -> str | None:
     """Digest of a file that the user brings; its path is noted in `sources`, never in a key."""
     if path is None:
         return None
-    found = Path(path).expanduser()
-    found = found if found.is_absolute() or found.exists() else spec_folder(spec) / found
-    try:
-        digest = file_digest(found)
-    except OSError as error:
-        problems.append(Problem(place, f"{path!r} cannot be read: {error.strerror} (looked at {found.resolve()})"))
-        return None
-    sources[digest] = found.resolve()
+    found = find_file(path, spec.folder).resolve()
+    digest = file_digest(found)
+    sources[digest] = found
     return digest
 
 
 def _plain_spec(spec: Spec) -> dict[str, Any]:
     """The spec as the user gave it, with `--set` applied."""
     return {str(key): value for key, value in spec.source.content.items()}
-
-

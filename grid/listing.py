@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import search_spaces
 from grid.cli import emit_json
 from grid.entries import settings_model
 from grid.problems import Problem, SpecError, choices
@@ -20,17 +22,19 @@ from tasks.defenses import DEFENSES
 from tasks.gan import GANS
 from tasks.stage import Stage
 
+SPACES = Path(search_spaces.__file__).parent
 METRICS = {
     "aa_top1, aa_top5": "attack accuracy by F_E (eq. 12): share of attack images it takes for l_t; top 5 likewise",
     "aa_top1_second, aa_top5_second": "the same by the second evaluator, which may be used for selection",
     "mc_all": "accuracy of the target on the whole test split (eq. 11)",
     "mc_target": "accuracy of the target on the test images of the protected labels",
-    "feat_mean_sqdist": "squared distance of mean F_E features of inverted and private images (eq. 13, the paper's FID)",
+    "feat_mean_sqdist": "squared distance of mean F_E features of inverted and private images (eq. 13)",
     "frechet_evaluator": "Frechet distance (pytorch-fid's formula) of F_E features, over a row's images",
     "fid_inception": "pytorch-fid on Inception features, if its weights are there",
     "knn_sqdist": "squared F_E feature distance to the nearest private training picture of l_t",
     "diversity": "mean squared F_E feature distance between two attack images of a label",
     "target_confidence": "share of attack images that the target gives l_t with p >= 0.9",
+    "evaluator_accuracy": "test accuracy of F_E itself, on which every attack accuracy stands",
     "passes, queries": "forward and backward passes, and forward passes alone, of one sample through the target",
 }
 
@@ -43,12 +47,15 @@ def show_list(what: str, *, as_json: bool) -> None:
         "gans": lambda: {name: _describe(kind) for name, kind in GANS.items()},
         "datasets": lambda: {name: _describe(kind) for name, kind in DATASETS.items()},
         "metrics": lambda: {name: {"about": text, "settings": {}} for name, text in METRICS.items()},
+        "spaces": lambda: {p.stem: _about_file(p.read_text()) for p in sorted(SPACES.glob("[a-z]*.py"))},
         "budgets": lambda: {p.stem: _about_file(p.read_text()) for p in sorted(BUDGETS.glob("*.yaml"))},
         "specs": lambda: {p.stem: _about_file(p.read_text()) for p in sorted(SPECS.glob("*.yaml"))},
     }
     if what not in listings:
         raise SpecError([Problem("list", choices(what, listings, what="list"))])
     content = listings[what]()
+    if not content and not as_json:
+        print(f"there are no {what} yet")  # noqa: T201
     if as_json:
         emit_json(content)
         return
@@ -63,7 +70,10 @@ def _describe(kind: type[BaseModel]) -> dict[str, Any]:
     model = settings_model(kind) if issubclass(kind, Stage) else kind
     about = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
     settings = {
-        name: {"default": _plain(field.get_default(call_default_factory=True)), "about": field.description or ""}
+        name: {
+            "default": _plain(field.get_default(call_default_factory=True)),
+            "about": field.description or "",
+        }
         for name, field in model.model_fields.items()
     }
     return {"about": about, "settings": settings}
@@ -82,5 +92,10 @@ def _settings_table(settings: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, setting in settings.items():
         default = setting["default"]
-        table.add_row("", name, Text("" if default is None or isinstance(default, dict) else str(default)), Text(setting["about"]))
+        table.add_row(
+            "",
+            name,
+            Text("" if default is None or isinstance(default, dict) else str(default)),
+            Text(setting["about"]),
+        )
     return table

@@ -136,9 +136,7 @@ class _Client:
                 found = self._mlflow.get_experiment_by_name(name)
             if found is None:
                 root = artifact_root_for(self._uri)
-                return str(
-                    self._mlflow.create_experiment(name, artifact_location=root and f"{root}/{quote(name)}")
-                )
+                return str(self._mlflow.create_experiment(name, artifact_location=root and f"{root}/{quote(name)}"))
             if found.lifecycle_stage != "active":
                 self._mlflow.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
@@ -231,9 +229,7 @@ class _Client:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         with self._guard():
-            stale = [
-                file.path for file in self._mlflow.list_artifacts(run.info.run_id) if file.path not in kept
-            ]
+            stale = [file.path for file in self._mlflow.list_artifacts(run.info.run_id) if file.path not in kept]
             if stale:
                 repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri)
                 for path in stale:

@@ -80,7 +80,5 @@ class Mirror:
         except TrackingError as error:
             self._error = error
         except Exception as error:  # noqa: BLE001 - a thread's end: the grid goes on, close() tells
-            self._error = TrackingError(
-                public(self._uri), f"the mirror failed: {type(error).__name__}: {error}"
-            )
+            self._error = TrackingError(public(self._uri), f"the mirror failed: {type(error).__name__}: {error}")
             self._error.__cause__ = error

@@ -33,9 +33,7 @@ class TrackingError(Exception):
         self.place, self.reason = place, reason
 
     def __str__(self) -> str:
-        return (
-            f"--tracking {self.place}: {self.reason}. The store has all results; run `decoygrid sync` later"
-        )
+        return f"--tracking {self.place}: {self.reason}. The store has all results; run `decoygrid sync` later"
 
 
 def artifact_root_for(tracking_uri: str) -> str | None:
@@ -79,9 +77,7 @@ def check_place(uri: str) -> None:
 def _check_sqlite(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
-        if (
-            path.stat().st_size == 0
-        ):  # a log: readers (`make ui`) do not block the mirror, and it is twice as fast
+        if path.stat().st_size == 0:  # a log: readers (`make ui`) do not block the mirror, and it is twice as fast
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()

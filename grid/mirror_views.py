@@ -152,9 +152,7 @@ def _row_params(document: Mapping[str, Any], row: Row) -> dict[str, str]:
 def _row_metrics(rows: Sequence[Row], row: Row) -> dict[str, float]:
     """Numbers of the table's line for `row`; ends of intervals and counts stay there, they are noise here."""
     same = (line for line in rows if all(name not in line or line[name] == row[name] for name in IDENTITY))
-    compared = {
-        name: value for name, value in next(same, {}).items() if name not in (*IDENTITY, *IN_TABLE_ONLY)
-    }
+    compared = {name: value for name, value in next(same, {}).items() if name not in (*IDENTITY, *IN_TABLE_ONLY)}
     numbers = {name: float(value) for name, value in compared.items() if is_number(value)}
     return {name: value for name, value in numbers.items() if not name.endswith(("_low", "_high"))}
 
@@ -166,9 +164,7 @@ def _points(metrics: Mapping[str, float], ended: int) -> list[Point]:
 def _row_files(grid: Grid, row: Row, keys: Sequence[str]) -> tuple[File, ...]:
     source = digest_of(grid.digests(keys))
     shown = [File("cells.csv", source, partial(_cells_csv, grid, row))]
-    pictures = [
-        (_cell_name(cell), cell["attack"]) for cell in row["cells"] if grid.has(cell["attack"], IMAGES)
-    ]
+    pictures = [(_cell_name(cell), cell["attack"]) for cell in row["cells"] if grid.has(cell["attack"], IMAGES)]
     if pictures:
         shown.append(File("inverted.png", source, partial(files.inverted_png, grid.load, pictures)))
     if grid.private_images:
@@ -180,9 +176,7 @@ def _row_files(grid: Grid, row: Row, keys: Sequence[str]) -> tuple[File, ...]:
 
 
 def _cells_csv(grid: Grid, row: Row) -> bytes:
-    lines = [
-        {"label": cell["label"], "seed": cell["seed"], **_cell_metrics(grid, cell)} for cell in row["cells"]
-    ]
+    lines = [{"label": cell["label"], "seed": cell["seed"], **_cell_metrics(grid, cell)} for cell in row["cells"]]
     return files.csv_bytes(lines)
 
 
@@ -208,9 +202,7 @@ def _cell(grid: Grid, row: Row, cell: Mapping[str, Any], missing: Sequence[str])
     note = f"Cell of row `{row_name(grid.document, row)}`: the attack on protected label {cell['label']}."
     pictures: tuple[File, ...] = ()
     if grid.has(cell["attack"], IMAGES):
-        pictures = (
-            File("inverted.png", source, partial(files.images_png, grid.load, cell["attack"], IMAGES)),
-        )
+        pictures = (File("inverted.png", source, partial(files.images_png, grid.load, cell["attack"], IMAGES)),)
     return RunView(
         key=f"cell/{row_key(row).removeprefix('row/')}/{cell['label']}/{cell['seed']}",
         parent=row_key(row),

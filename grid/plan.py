@@ -89,7 +89,12 @@ class Plan:
             "spec": dict(self.spec),
             "rows": [_row_document(row) for row in self.rows],
             "stages": {
-                key: {"kind": stage.kind, "group": stage.group, "name": self.names[key], "trains": stage.trains}
+                key: {
+                    "kind": stage.kind,
+                    "group": stage.group,
+                    "name": self.names[key],
+                    "trains": stage.trains,
+                }
                 for key, stage in self.stages().items()
             },
         }

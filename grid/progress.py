@@ -61,7 +61,9 @@ class LineDisplay:
         if outcome.error is not None:
             self._say(f"[{progress.done}/{progress.total}] FAILED {name}: {outcome.error}")
         elif outcome.record is not None:
-            self._say(f"[{progress.done}/{progress.total}] {name}, {outcome.record['seconds']:.1f} s{self._left(progress)}")
+            self._say(
+                f"[{progress.done}/{progress.total}] {name}, {outcome.record['seconds']:.1f} s{self._left(progress)}"
+            )
 
     def said(self, text: str) -> None:
         self._say(text)

@@ -70,7 +70,9 @@ class RayExecutor:
                 + ("its resources ask for gpu: 0" if self._gpus else "the cluster has no GPU; set numerics: cpu_fp32")
             )
         if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self._nodes):
-            raise InfeasibleError(f"{stage.key} asks for {cpus:g} CPUs and {gpus:g} GPUs, which no node has: {self.shape}")
+            raise InfeasibleError(
+                f"{stage.key} asks for {cpus:g} CPUs and {gpus:g} GPUs, which no node has: {self.shape}"
+            )
         return {"num_cpus": cpus, "num_gpus": gpus}
 
     def room(self) -> bool:

@@ -190,4 +190,3 @@ class Reconciler:
             blocked=len(result.blocked),
             seconds_left=self._seconds_left(),
         )
-

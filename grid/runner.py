@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +25,17 @@ from tasks.artifact import DamagedArtifactError
 from tasks.context import Context
 from tasks.stage import ComputeStage, Stage
 
-VERSIONED = ("decoygrid", "torch", "torchvision", "numpy", "ray", "pydantic", "safetensors", "pyarrow", "pytorch-fid")
+VERSIONED = (
+    "decoygrid",
+    "torch",
+    "torchvision",
+    "numpy",
+    "ray",
+    "pydantic",
+    "safetensors",
+    "pyarrow",
+    "pytorch-fid",
+)
 
 
 class Outcome(NamedTuple):
@@ -41,7 +52,10 @@ def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outc
     store, attempt = Store(store_uri), new_attempt()
     who = {"host": socket.gethostname(), "pid": os.getpid(), "attempt": attempt, "started": time.time()}
     try:
-        with Heartbeat(store, stage.key, attempt, who), tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
+        with (
+            Heartbeat(store, stage.key, attempt, who),
+            tempfile.TemporaryDirectory(prefix="decoygrid-") as folder,
+        ):
             record = _run(stage, store, attempt, Path(folder), sources)
     except DamagedArtifactError as error:
         return Outcome(stage.key, error=str(error), damaged=error.key)
@@ -55,8 +69,6 @@ def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outc
 def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mapping[str, Path]) -> dict[str, Any]:
     started, clock = time.time(), time.monotonic()
     _reset_peak_memory()
-    if isinstance(stage, ComputeStage):
-        _set_numerics(stage)
     ctx = Context(
         stage,
         folder,
@@ -65,7 +77,7 @@ def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mappin
         checkpoints=store.checkpoints(stage.key, attempt),
         checkpoint_seconds=float(os.environ.get("DECOYGRID_CHECKPOINT_SECONDS", "20")),
     )
-    with threadpool_limits(getattr(stage, "threads", 1)):  # numpy's and scipy's BLAS follow no torch setting
+    with _numerics(stage):
         metrics = stage.run(ctx)
     if ctx.curves:
         _write_curves(ctx.curves, folder / "curves.parquet")
@@ -91,16 +103,24 @@ def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mappin
     return store.finish(stage.key, attempt, folder, record)
 
 
-def _set_numerics(stage: ComputeStage) -> None:
-    """Make floating point depend on the stage's fields alone: fixed threads, deterministic kernels."""
+@contextmanager
+def _numerics(stage: Stage) -> Iterator[None]:
+    """Make floating point depend on the stage's fields alone: threads, precision, deterministic kernels."""
+    if not isinstance(stage, ComputeStage):
+        yield
+        return
     import torch
 
     torch.set_num_threads(stage.threads)
+    torch.set_flush_denormal(True)  # squared gradients of an overfit victim are denormal: ten times slower
     if stage.numerics != "cpu_fp32":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    amp = torch.autocast("cuda", torch.bfloat16, enabled=stage.numerics == "cuda_amp")
+    with amp, threadpool_limits(stage.threads):  # numpy's and scipy's BLAS follow no torch setting
+        yield
 
 
 def _write_curves(curves: list[dict[str, float]], path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
+from grid.data_checks import data_problems
 from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
 from grid.problems import Problem, SpecError, choices, from_validation, join_place
 from grid.spec_source import Source, read_budget, read_source
@@ -79,6 +80,11 @@ class Spec(NamedTuple):
     resources: Mapping[Group, ResourceRequest]
     inception_weights: str | None
 
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of a spec start if they are not found from the current folder."""
+        return self.source.path.parent
+
 
 KEYS: dict[str, Any] = {
     "name": None,
@@ -106,9 +112,21 @@ def load_spec(path: str, overrides: Sequence[str] = ()) -> Spec:
     source = read_source(path, overrides)
     parser = _Parser(source)
     spec = parser.parse()
-    if parser.problems:
-        raise SpecError([Problem(source.place(p.place), p.message) for p in parser.problems])
+    problems = [*parser.problems, *_same_network(spec), *data_problems(spec)]
+    if problems:
+        raise SpecError([Problem(source.place(p.place), p.message) for p in problems])
     return spec
+
+
+def _same_network(spec: Spec) -> list[Problem]:
+    """An evaluator with the victim's architecture would share its blind spots (the paper: another structure)."""
+    problems = []
+    for key, settings in (("evaluator", spec.evaluator), ("second_evaluator", spec.second_evaluator)):
+        for victim in spec.victims:
+            if settings.get("arch") is not None and settings.get("arch") == victim.settings.get("arch"):
+                text = f"has the victim's architecture {settings['arch']!r}; an evaluator must have another"
+                problems.append(Problem(join_place(key, "arch"), text))
+    return problems
 
 
 class _Parser:
@@ -220,9 +238,9 @@ class _Parser:
             if not isinstance(settings, dict):
                 self._problem(place, f"expected a network's name or a mapping with `arch:`, got {value!r}")
                 continue
-            settings = dict(settings)
-            weights, shown = settings.pop("weights", None), settings.pop("as", None)
-            checked = self._checked(Classifier, merged(self.budget.get("victim", {}), settings), place)
+            weights, shown = settings.get("weights"), settings.get("as")
+            settings = {key: item for key, item in settings.items() if key not in ("weights", "as")}
+            checked = self._checked(Classifier, self._network("victim", settings), place)
             if checked is not None:
                 arch = checked.get("arch", "vgg16_bn")
                 found.append(VictimChoice(str(shown or arch), checked, weights, place))
@@ -235,7 +253,12 @@ class _Parser:
         if not isinstance(settings, dict):
             self._problem(key, f"expected a network's name or a mapping with `arch:`, got {value!r}")
             return {}
-        return self._checked(Classifier, merged(self.budget.get(key, {}), settings), key) or {}
+        return self._checked(Classifier, self._network(key, settings), key) or {}
+
+    def _network(self, key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings on top of the budget's; a network that is not named is the default one, width included."""
+        base = merged(self.budget.get(key, {}), {} if "arch" in settings else KEYS[key])
+        return merged(base, settings)
 
     def _checked(self, stage: Any, settings: Mapping[str, Any], place: str) -> dict[str, Any] | None:
         config = check_settings(settings_model(stage), settings, place, self.problems)
@@ -313,8 +336,3 @@ class _Parser:
                 if isinstance(checked, ResourceRequest):
                     found[group] = checked
         return found
-
-
-def spec_folder(spec: Spec) -> Path:
-    """Where relative paths of a spec start if they are not found from the current folder."""
-    return spec.source.path.parent

@@ -40,7 +40,9 @@ def read_source(spec: str, overrides: Sequence[str] = ()) -> Source:
     except OSError as error:
         shipped = [p.stem for p in SPECS.glob("*.yaml")]
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-        raise SpecError([Problem(spec, f"{reason}; give a path, or a shipped spec: {', '.join(sorted(shipped))}")]) from error
+        raise SpecError(
+            [Problem(spec, f"{reason}; give a path, or a shipped spec: {', '.join(sorted(shipped))}")]
+        ) from error
     except UnicodeDecodeError as error:
         raise SpecError([Problem(spec, f"is not UTF-8 text ({error.reason} at byte {error.start})")]) from error
     try:
@@ -49,7 +51,9 @@ def read_source(spec: str, overrides: Sequence[str] = ()) -> Source:
     except yaml.YAMLError as error:
         raise SpecError([Problem(_mark(spec, error), f"is not valid YAML: {_reason(error)}")]) from error
     if not isinstance(content, dict):
-        raise SpecError([Problem(spec, f"a spec is a mapping of keys to values, but this holds {type(content).__name__}")])
+        raise SpecError(
+            [Problem(spec, f"a spec is a mapping of keys to values, but this holds {type(content).__name__}")]
+        )
     lines: dict[str, int] = {}
     problems = _index(node, "", lines, spec)
     if problems:

@@ -205,7 +205,9 @@ class Store:
 
     def _list_keys(self) -> list[str]:
         infos = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
-        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory and "-" in info.base_name)
+        return sorted(
+            info.base_name for info in infos if info.type == pafs.FileType.Directory and "-" in info.base_name
+        )
 
     def _exists(self, name: str) -> bool:
         return bool(self._fs.get_file_info(f"{self._root}/{name}").type == pafs.FileType.File)

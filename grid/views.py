@@ -67,7 +67,9 @@ def plan_content(plan: Plan, store: Store) -> dict[str, Any]:
         "stages_without_sharing": plan.without_sharing(),
         "done": len(done),
         "missing": len(stages) - len(done),
-        "estimated_seconds": sum(s for s in estimates if s is not None) if unknown < len(estimates) or not estimates else None,
+        "estimated_seconds": sum(s for s in estimates if s is not None)
+        if unknown < len(estimates) or not estimates
+        else None,
         "stages_without_estimate": unknown,
         "table": table,
     }
@@ -99,7 +101,12 @@ def stage_state(store: Store, key: str) -> dict[str, Any]:
     if record := store.done(key):
         return {"state": "done", "seconds": record["seconds"]}
     if beat := store.running(key):
-        return {"state": "running", "host": beat["host"], "pid": beat["pid"], "seconds": beat["beat"] - beat["started"]}
+        return {
+            "state": "running",
+            "host": beat["host"],
+            "pid": beat["pid"],
+            "seconds": beat["beat"] - beat["started"],
+        }
     if failure := store.failure(key):
         return {"state": "failed", "error": failure["error"], "log": store.failure_place(key)}
     return {"state": "missing"}
@@ -111,20 +118,36 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
     matches = store.find(key)
     if len(matches) != 1:
         text = f"{len(matches)} artifacts begin so: {', '.join(matches[:8])}" if matches else "no such artifact"
-        raise SpecError([Problem(f"KEY {key!r}", f"{text} in {store.location}; keys are listed by `decoygrid plan SPEC --json`")])
+        raise SpecError(
+            [
+                Problem(
+                    f"show {key}",
+                    f"{text} in {store.location}; keys are listed by `decoygrid plan SPEC --json`",
+                )
+            ]
+        )
     record = store.done(matches[0])
     if record is None:
         state = stage_state(store, matches[0])
-        raise SpecError([Problem(f"KEY {matches[0]}", f"is not done ({state['state']}) {state.get('error', '')}".rstrip())])
+        raise SpecError(
+            [Problem(f"show {matches[0]}", f"is not done ({state['state']}) {state.get('error', '')}".rstrip())]
+        )
     if as_json:
         emit_json(record)
         return
     console = Console(highlight=False)
-    console.print(f"{record['key']}  ({record['seconds']:.1f} s on {record['host']}, {record['peak_memory_bytes'] / 2**20:.0f} MiB)", markup=False)
-    for title, content in (("metrics", record["metrics"]), ("config", record["config"]), ("notes", record["notes"])):
+    memory = f"{record['peak_memory_bytes'] / 2**20:.0f} MiB"
+    console.print(f"{record['key']}  ({record['seconds']:.1f} s on {record['host']}, {memory})", markup=False)
+    for title, content in (
+        ("metrics", record["metrics"]),
+        ("config", record["config"]),
+        ("notes", record["notes"]),
+    ):
         if content:
             console.print(_pairs(title, content))
-    files = {name: f"{entry['size']} bytes, sha256 {entry['sha256'][:16]}..." for name, entry in record["files"].items()}
+    files = {
+        name: f"{entry['size']} bytes, sha256 {entry['sha256'][:16]}..." for name, entry in record["files"].items()
+    }
     console.print(_pairs("files", files))
     for name in files:
         console.print(f"  {store.location}/{record['key']}/{record['attempt']}/{name}", markup=False, soft_wrap=True)

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 Metrics = dict[str, float]
 Numerics = Literal["cpu_fp32", "cuda_fp32", "cuda_amp"]
 Role = Literal[
-    "victim", "evaluator", "second_evaluator", "public_classifier", "defender", "attacker", "search", "confirm"
+    "victim",
+    "evaluator",
+    "second_evaluator",
+    "public_classifier",
+    "defender",
+    "attacker",
+    "search",
+    "confirm",
 ]
 Group = Literal["data", "classifier", "gan", "inversion", "finetune", "attack", "metrics"]
 GROUPS: tuple[Group, ...] = get_args(Group)

@@ -71,9 +71,7 @@ class Lab:
     ) -> Context:
         """A context for `stage.run` with an empty folder, which checkpoints whenever the stage lets it."""
         out = Path(tempfile.mkdtemp(dir=self.root))
-        return Context(
-            stage, out, load or self.run, sources=sources, checkpoints=checkpoints, checkpoint_seconds=0.0
-        )
+        return Context(stage, out, load or self.run, sources=sources, checkpoints=checkpoints, checkpoint_seconds=0.0)
 
     @cached_property
     def catalogue(self) -> Catalogue:

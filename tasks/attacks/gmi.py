@@ -12,19 +12,19 @@ from tasks.inversion.settings import LatentSettings
 from tasks.lazy import lazy
 
 if TYPE_CHECKING:
-    import torch
-
+    from tasks.attacks import scoring
     from tasks.inversion import latent
     from tasks.models.architectures import Network
 else:
+    scoring = lazy("tasks.attacks.scoring")
     latent = lazy("tasks.inversion.latent")
 
 
 class GMI(LatentSettings, GeneratorAttack):
-    """z* = argmin -D(G(z)) + lambda CE(F(G(z)), l_t) from several z ~ N(0, I); the least loss is kept.
+    """z* = argmin -D(G(z)) + lambda CE(F(G(z)), l_t) from z ~ N(0, I); the z of least loss (eq. 6) is kept.
 
-    With `restarts` > 1 each image is the one of least identification loss, by the target alone, among so
-    many latents. The reference code uses momentum SGD on a batch mean and 1,500 steps (budget `paper`); here
+    With `restarts` > 1 each image is the one, of so many latents, that the target gives l_t with the highest
+    probability. The reference code uses momentum SGD on a batch mean and 1,500 steps (budget `paper`); here
     every sample has its own loss, so results do not depend on who shares the batch.
     """
 
@@ -37,15 +37,8 @@ class GMI(LatentSettings, GeneratorAttack):
         generator, critic = self.gan.trained(ctx)
         n = self.images * self.restarts
         start = latent.draw_latents(n, self.gan.latent_dim, ctx.generator("latents"), self.clip)
-        found = latent.invert(
-            target, generator, critic, label=self.label, start=start, settings=self, ctx=ctx
-        )
-        best = self._choose(found.losses)
-        images = latent.paint(generator, found.points[best.to(found.points.device)], self.chunk)
-        return Inverted(images, found.losses[best], passes=int(found.passes.sum()), queries=0)
-
-    def _choose(self, losses: torch.Tensor) -> torch.Tensor:
-        """Rows of the least loss among each image's restarts."""
-        per_image = losses.view(self.images, self.restarts)
-        rows: torch.Tensor = per_image.argmin(dim=1)
-        return rows + self.restarts * rows.new_tensor(range(self.images))
+        found = latent.invert(target, generator, critic, label=self.label, start=start, settings=self, ctx=ctx)
+        images = latent.paint(generator, found.points, self.chunk)
+        best = scoring.best_restarts(target, images, self.label, self.restarts)
+        queries = n if self.restarts > 1 else 0
+        return Inverted(images[best], found.losses[best], passes=int(found.passes.sum()), queries=queries)

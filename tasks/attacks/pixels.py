@@ -27,7 +27,8 @@ def descend(stage: Privacy, ctx: Context, target: Network) -> Inverted:
     def cost(x: torch.Tensor) -> torch.Tensor:
         logits = frozen(x.contiguous(memory_format=torch.channels_last))
         if stage.cost == "probability":
-            return 1 - logits.softmax(dim=1)[:, stage.label]
+            missing: torch.Tensor = 1 - logits.softmax(dim=1)[:, stage.label]
+            return missing
         return identification_loss(logits, torch.full((len(x),), stage.label, device=x.device), "ce")
 
     found = Search(start.to(ctx.device), cost, stage, lambda x: x.clamp(-1, 1)).run(ctx)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from safetensors.torch import save_file
 
 from tasks.context import Context
@@ -15,8 +16,21 @@ from tasks.stage import Metrics
 
 if TYPE_CHECKING:
     from tasks.attacks.attack import Attack
+    from tasks.models.architectures import Network
 
 CONVERGED = 0.9  # the target's probability of l_t from which an image counts as accepted by it
+
+
+def best_restarts(target: Network, images: torch.Tensor, label: int, restarts: int) -> torch.Tensor:
+    """Rows (n,) of the restart that the target gives `label` with the highest probability, for each image.
+
+    images (n * restarts, c, s, s): the restarts of an image follow each other. Only the target is asked.
+    """
+    first = torch.arange(0, len(images), restarts)
+    if restarts == 1:
+        return first
+    scores = predict(target, images).softmax(dim=1)[:, label]
+    return first + scores.view(-1, restarts).argmax(dim=1)
 
 
 def attack_and_score(stage: Attack, ctx: Context) -> Metrics:

@@ -81,10 +81,15 @@ class Dataset(Config):
         half = (0, max(0, len(everybody) // 2 - 1))
         private = _resolve("private_people", self.private_people or half, everybody, problems)
         rest = tuple(person for person in everybody if person not in private)
-        public = rest if self.public_people is None else _resolve("public_people", self.public_people, everybody, problems)
+        public = (
+            rest if self.public_people is None else _resolve("public_people", self.public_people, everybody, problems)
+        )
         if overlap := sorted(set(private) & set(public)):
             problems.append(
-                Problem("public_people", f"private and public people overlap: {_some(overlap)}; choose disjoint ones")
+                Problem(
+                    "public_people",
+                    f"private and public people overlap: {_some(overlap)}; choose disjoint ones",
+                )
             )
         problems += count_problems(private, public)
         if problems:
@@ -98,7 +103,7 @@ def count_problems(private: Sequence[str], public: Sequence[str]) -> list[Proble
     if len(private) < MIN_PRIVATE:
         problems.append(Problem("private_people", f"{len(private)} private people; at least {MIN_PRIVATE} are needed"))
     if len(public) < MIN_PUBLIC:
-        text = f"{len(public)} public people; at least {MIN_PUBLIC} are needed (two for the defender, one for the attacker)"
+        text = f"{len(public)} public people; at least {MIN_PUBLIC} are needed (defender 2, attacker 1)"
         problems.append(Problem("public_people", text))
     return problems
 
@@ -116,14 +121,14 @@ def picture_problems(dataset: Dataset, counts: Mapping[str, int], private: Seque
     return problems
 
 
-def _resolve(
-    field: str, wanted: People, everybody: Sequence[str], problems: list[Problem]
-) -> tuple[str, ...]:
+def _resolve(field: str, wanted: People, everybody: Sequence[str], problems: list[Problem]) -> tuple[str, ...]:
     if len(wanted) == 2 and isinstance(wanted[0], int) and isinstance(wanted[1], int):
         first, last = wanted
         if 0 <= first <= last < len(everybody):
             return tuple(everybody[first : last + 1])
-        problems.append(Problem(field, f"[{first}, {last}] is no range of people; positions are 0..{len(everybody) - 1}"))
+        problems.append(
+            Problem(field, f"[{first}, {last}] is no range of people; positions are 0..{len(everybody) - 1}")
+        )
         return ()
     names = tuple(str(name) for name in wanted)
     if unknown := [name for name in names if name not in everybody]:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from tasks.context import Context
-from tasks.data.dataset import Catalogue, DataProblemsError, Dataset, Problem, count_problems, picture_problems
+from tasks.data.dataset import (
+    Catalogue,
+    DataProblemsError,
+    Dataset,
+    Problem,
+    count_problems,
+    picture_problems,
+)
 from tasks.data.manifest import digest_of_files, file_digest
 from tasks.data.split import Audience, Part, Picture, Split
 
@@ -75,7 +82,7 @@ class Folder(Dataset):
 
     def split(self, catalogue: Catalogue, people: tuple[str, ...], part: Part, audience: Audience) -> Split:
         manifest = catalogue.manifests[people[0]]
-        return FolderSplit(people=people, manifest=manifest, **self.common(catalogue, part, audience))  # type: ignore[arg-type]
+        return FolderSplit(people=people, manifest=manifest, **self.common(catalogue, part, audience))
 
     def _roots(self, base: Path) -> dict[str, Path]:
         given = {field: value for field in ("root", "private", "public") if (value := getattr(self, field)) is not None}

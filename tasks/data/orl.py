@@ -66,7 +66,7 @@ class Orl(Dataset):
 
     def split(self, catalogue: Catalogue, people: tuple[str, ...], part: Part, audience: Audience) -> Split:
         manifest = catalogue.manifests[people[0]]
-        return OrlSplit(people=people, manifest=manifest, **self.common(catalogue, part, audience))  # type: ignore[arg-type]
+        return OrlSplit(people=people, manifest=manifest, **self.common(catalogue, part, audience))
 
 
 def _opener(path: Path) -> Callable[[], Image.Image]:

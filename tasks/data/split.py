@@ -80,5 +80,3 @@ class Split(Stage):
     def tensors(self, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
         """For a dependant: images (n, c, s, s) float in [-1, 1] and labels (n,) int64, on the CPU."""
         return imaging.read_split(ctx.load(self))
-
-

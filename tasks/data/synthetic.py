@@ -39,8 +39,8 @@ class Synthetic(Dataset):
 
     name: ClassVar = "synthetic"
 
-    people: int = Field(8, ge=5, le=1000)
-    per_person: int = Field(8, ge=2, le=1000)
+    people: int = Field(8, ge=5, le=1000, description="how many, private and public together")
+    per_person: int = Field(8, ge=2, le=1000, description="pictures of each person")
     channels: Literal[1, 3] = 1
 
     def catalogue(self, base: Path) -> Catalogue:
@@ -53,7 +53,7 @@ class Synthetic(Dataset):
 
     def split(self, catalogue: Catalogue, people: tuple[str, ...], part: Part, audience: Audience) -> Split:
         common = self.common(catalogue, part, audience)
-        return SyntheticSplit(people=people, per_person=self.per_person, **common)  # type: ignore[arg-type]
+        return SyntheticSplit(people=people, per_person=self.per_person, **common)
 
 
 def _painter(person: str, index: int, size: int) -> Callable[[], Image.Image]:

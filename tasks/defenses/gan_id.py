@@ -23,6 +23,12 @@ class GANID(FinetuneSettings, Defense):
     gan: GANChoice = Field(default_factory=GANChoice, description="substitute GAN; the paper: wgan")
     fakes: FakesSettings = Field(default_factory=FakesSettings, description="how the fakes are made (eq. 5-6)")
     fisher: Literal["empirical", "sampled"] = Field("empirical", description="labels of the Fisher (eq. 1: empirical)")
+    fisher_augmented: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="augmented copies per image for the Fisher; 0 = the images themselves (eq. 1)",
+    )
 
     @property
     def extensions(self) -> tuple[str, ...]:
@@ -37,7 +43,13 @@ class GANID(FinetuneSettings, Defense):
         pairs = tuple(self._pair(defender, gan, label) for label in labels)
         fisher = None
         if self.consolidates:
-            fisher = Fisher(model=defender.victim, data=defender.train, labels=self.fisher, **defender.common)
+            fisher = Fisher(
+                model=defender.victim,
+                data=defender.train,
+                labels=self.fisher,
+                augmented=self.fisher_augmented,
+                **defender.common,
+            )
         coefficients = {name: getattr(self, name) for name in FinetuneSettings.model_fields}
         target = Finetune(
             victim=defender.victim,

@@ -13,7 +13,7 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.inversion.fakes import Fakes
 from tasks.lazy import lazy
 from tasks.models.classifier import Classifier, GivenClassifier, Model
-from tasks.stage import Config, Metrics, Role
+from tasks.stage import Config, Group, Metrics, Role
 
 if TYPE_CHECKING:
     from tasks.finetune import loop
@@ -39,7 +39,7 @@ class Finetune(FinetuneSettings, Model):
 
     kind: ClassVar = "finetune"
     version: ClassVar = 1
-    group: ClassVar = "finetune"
+    group: ClassVar[Group] = "finetune"
     trains: ClassVar = True
 
     victim: Model
@@ -53,6 +53,8 @@ class Finetune(FinetuneSettings, Model):
         labels = [pair.label for pair in self.pairs]
         if labels != sorted(set(labels)):
             raise ValueError(f"pairs must be sorted by label, each label once, but got {labels=}")
+        if self.alpha == self.beta == self.replay == 0:
+            raise ValueError("alpha, beta and replay are all 0: nothing would change the victim")
         if self.consolidates and self.fisher is None:
             raise ValueError("omega * lambda3 > 0 needs a fisher")
         if self.replay > 0 and self.train is None:

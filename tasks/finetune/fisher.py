@@ -36,6 +36,12 @@ class Fisher(ComputeStage):
     labels: Literal["empirical", "sampled"] = Field(
         "empirical", description="y given (eq. 1) or drawn from the model, which is the true Fisher"
     )
+    augmented: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="augmented copies that stand for each image; 0 = the image itself, as eq. 1",
+    )
     chunk: int = Field(20, ge=1, description="per-sample gradients held at a time")
 
     def run(self, ctx: Context) -> Metrics:

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
-from tasks.finetune.ewc import ewc_penalty, fisher_diagonal, normalise_fisher, sampled_labels
+from tasks.finetune.ewc import consolidate, ewc_penalty, fisher_diagonal, normalise_fisher, sampled_labels
 from tasks.finetune.losses import defense_objective, private_loss, public_loss
 from tasks.models.architectures import Network
+from tasks.models.augment import augment
 from tasks.models.training import predict, save_network
 from tasks.stage import Metrics
 
@@ -28,6 +29,10 @@ def compute_fisher(stage: Fisher, ctx: Context) -> Metrics:
     """Write fisher.safetensors: a tensor per parameter, normalised to mean 1 over all of them."""
     network = stage.model.network(ctx)
     images, labels = (t.to(ctx.device) for t in stage.data.tensors(ctx))
+    if stage.augmented:
+        changes = ctx.generator("augment")
+        images = torch.cat([augment(images, changes) for _ in range(stage.augmented)])
+        labels = labels.repeat(stage.augmented)
     if stage.labels == "sampled":
         labels = sampled_labels(predict(network, images), ctx.generator("labels")).to(ctx.device)
     raw = fisher_diagonal(network, images, labels, stage.chunk)
@@ -38,7 +43,10 @@ def compute_fisher(stage: Fisher, ctx: Context) -> Metrics:
 
 
 def finetune(stage: Finetune, ctx: Context) -> Metrics:
-    """Minimise eq. 10 by SGD; write model.safetensors and the loss terms as curves."""
+    """Minimise eq. 10; write model.safetensors and the loss terms as curves.
+
+    SGD on the fakes' terms, then the proximal step of L_CL (`ewc.consolidate`): one proximal gradient step.
+    """
     network = stage.victim.network(ctx)  # eval mode throughout: BatchNorm statistics and dropout stay off
     network.requires_grad_(True)
     parameters = dict(network.named_parameters())
@@ -61,24 +69,38 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
             "draws": draws.get_state(),
         }
 
+    strength = stage.lr * stage.omega * stage.lambda3
     terms: dict[str, float] = {}
     for step in range(first, stage.steps):
         l_pri, l_pub, l_replay, terms = _fake_terms(stage, network, batches)
-        l_cl = ewc_penalty(parameters, anchors, fisher, stage.lambda3) if fisher is not None else None
-        objective = defense_objective(
-            l_pri, l_pub, l_cl, alpha=stage.alpha, beta=stage.beta, omega=stage.omega
-        )
-        if l_replay is not None:
-            objective = objective + stage.replay * l_replay
         optimizer.zero_grad(set_to_none=True)
-        objective.backward()
+        _objective(stage, l_pri, l_pub, None, l_replay).backward()
+        l_cl = ewc_penalty(parameters, anchors, fisher, stage.lambda3).detach() if fisher is not None else None
+        terms["loss"] = _objective(stage, l_pri, l_pub, l_cl, l_replay).item()
+        terms |= {"l_cl": l_cl.item()} if l_cl is not None else {}
         optimizer.step()
-        terms |= {"loss": objective.item()} | ({"l_cl": l_cl.item()} if l_cl is not None else {})
+        if fisher is not None:
+            consolidate(parameters, anchors, fisher, strength)
         ctx.log(step + 1, **terms)
         ctx.checkpoint(step + 1, snapshot)
     save_network(network, ctx.out)
     moved = sum(float((p.detach() - anchors[name]).square().sum()) for name, p in parameters.items())
     return {**terms, "moved": moved**0.5}
+
+
+def _objective(
+    stage: Finetune,
+    l_pri: torch.Tensor | None,
+    l_pub: torch.Tensor | None,
+    l_cl: torch.Tensor | None,
+    l_replay: torch.Tensor | None,
+) -> torch.Tensor:
+    """Eq. 10, plus the replay extension."""
+    replayed = [] if l_replay is None else [stage.replay * l_replay]
+    if l_pri is None and l_pub is None and l_cl is None:
+        return replayed[0]
+    objective = defense_objective(l_pri, l_pub, l_cl, alpha=stage.alpha, beta=stage.beta, omega=stage.omega)
+    return torch.stack([objective, *replayed]).sum()
 
 
 def _fake_terms(

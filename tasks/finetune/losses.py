@@ -27,9 +27,7 @@ def log_probability(logits: torch.Tensor, label: int) -> tuple[torch.Tensor, tor
     return log_all[:, label], others.logsumexp(dim=1)
 
 
-def private_loss(
-    logits: torch.Tensor, label: int, gamma: float, variant: PrivateVariant = "detached"
-) -> torch.Tensor:
+def private_loss(logits: torch.Tensor, label: int, gamma: float, variant: PrivateVariant = "detached") -> torch.Tensor:
     """L_pri on private fakes, to be MAXIMISED (eq. 10 has -alpha L_pri); (n, classes) -> mean, ().
 
     Eq. 7 is -p^gamma log p. Variants, with dL/dz_t (z_t is the logit of l_t); raises ValueError for others:

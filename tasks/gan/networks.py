@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -19,7 +20,7 @@ class Generator(nn.Module):
         self.top = depths[0]
         self.project = nn.Sequential(nn.Linear(latent_dim, self.top * 16, bias=False), nn.BatchNorm1d(self.top * 16))
         layers: list[nn.Module] = [nn.ReLU(inplace=True)]
-        for inputs, outputs in zip(depths, depths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(depths):
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False))
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(depths[-1], channels, 4, 2, 1), nn.Tanh()]

@@ -30,8 +30,9 @@ NORM_BATCHES, NORM_BATCH = 8, 64
 def build_pair(stage: WGAN) -> tuple[Generator, Critic]:
     """Generator and critic for the stage's image shape, channels_last."""
     channels, size = stage.data.channels, stage.data.size
-    generator = Generator(stage.latent_dim, channels, size, stage.width)
-    critic = Critic(channels, size, stage.width)
+    with torch.random.fork_rng(devices=[]):  # layers draw weights when made; `initialise` replaces them
+        generator = Generator(stage.latent_dim, channels, size, stage.width)
+        critic = Critic(channels, size, stage.width)
     return (
         generator.to(memory_format=torch.channels_last),
         critic.to(memory_format=torch.channels_last),

@@ -11,7 +11,7 @@ from tasks.gan.wgan import GAN
 from tasks.inversion.settings import FakesSettings
 from tasks.lazy import lazy
 from tasks.models.classifier import Model
-from tasks.stage import ComputeStage, Metrics, Role
+from tasks.stage import ComputeStage, Group, Metrics, Role
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class Fakes(FakesSettings, ComputeStage):
 
     kind: ClassVar = "fakes"
     version: ClassVar = 1
-    group: ClassVar = "inversion"
+    group: ClassVar[Group] = "inversion"
 
     model: Model
     gan: GAN

@@ -26,9 +26,7 @@ def discrimination_loss(score: torch.Tensor, kind: Discrimination = "critic") ->
     raise ValueError(f"unknown discrimination loss {kind=}, choose one of {get_args(Discrimination)}")
 
 
-def identification_loss(
-    logits: torch.Tensor, labels: torch.Tensor, kind: Identification = "ce"
-) -> torch.Tensor:
+def identification_loss(logits: torch.Tensor, labels: torch.Tensor, kind: Identification = "ce") -> torch.Tensor:
     """L_iden of eq. 5, low where the classifier answers the label; (n, classes) and (n,) -> (n,).
 
     labels (n,): int64. Raises ValueError for an unknown `kind`. `ce`, the default, is -log p(label). `mse` is

@@ -27,7 +27,10 @@ def load_inception(path: Path) -> nn.Module:
     def from_file(*_: object, **__: object) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
-    with mock.patch.object(inception, "load_state_dict_from_url", from_file), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        mock.patch.object(inception, "load_state_dict_from_url", from_file),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         network: nn.Module = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
     return network.eval()
 

@@ -12,8 +12,8 @@ from tasks.attacks.scoring import CONVERGED
 from tasks.context import Context
 from tasks.data.pixels import to_float
 from tasks.metrics.accuracy_terms import topk_hits
-from tasks.metrics.inception import inception_features, load_inception
 from tasks.metrics.image_distances import diversity, feature_mean_sqdist, frechet_distance, knn_sqdist
+from tasks.metrics.inception import inception_features, load_inception
 from tasks.models.architectures import Network
 from tasks.models.training import EVAL_BATCH, predict
 from tasks.stage import Metrics
@@ -45,9 +45,7 @@ def evaluate(stage: Evaluate, ctx: Context) -> Metrics:
     logits = {"evaluator": predict(evaluator, images), "second": predict(second, images)}
     reference, names = _reference(stage, ctx, evaluator)
     nearest, index = knn_sqdist(found, reference)
-    hits = {
-        f"top{k}_{who}": topk_hits(scores, label, k).tolist() for who, scores in logits.items() for k in (1, 5)
-    }
+    hits = {f"top{k}_{who}": topk_hits(scores, label, k).tolist() for who, scores in logits.items() for k in (1, 5)}
     target_p = samples.column("target_p").to_pylist()
     rows = {
         "image": list(range(len(images))),

@@ -30,9 +30,7 @@ class Network(nn.Module):
         return out
 
 
-def vgg16(
-    channels: int, size: int, classes: int, width: float, *, norm: bool = False, dropout: float = 0.0
-) -> Network:
+def vgg16(channels: int, size: int, classes: int, width: float, *, norm: bool = False, dropout: float = 0.0) -> Network:
     """VGG-16: torchvision's 13 convolutions with `width` times the channels and 3 fully connected layers.
 
     At width 1, 224 px and without `norm`, every weight has torchvision's shape. Differences: the pooled map
@@ -84,7 +82,13 @@ class BottleneckIR(nn.Module):
 
 
 def _ir(
-    channels: int, size: int, classes: int, depths: list[int], units: list[int], embedding: int, dropout: float
+    channels: int,
+    size: int,
+    classes: int,
+    depths: list[int],
+    units: list[int],
+    embedding: int,
+    dropout: float,
 ) -> Network:
     layers: list[nn.Module] = [
         nn.Conv2d(channels, depths[0], 3, 1, 1, bias=False),
@@ -132,9 +136,8 @@ ARCHITECTURES: dict[str, Callable[..., Network]] = {
 }
 
 
-def build(
-    arch: str, *, channels: int, size: int, classes: int, width: float = 1.0, dropout: float = 0.0
-) -> Network:
+def build(arch: str, *, channels: int, size: int, classes: int, width: float = 1.0, dropout: float = 0.0) -> Network:
     """The network `arch`, not yet initialised (see `initialise`), in channels_last layout."""
-    network = ARCHITECTURES[arch](channels, size, classes, width, dropout=dropout)
+    with torch.random.fork_rng(devices=[]):  # layers draw weights when made; `initialise` replaces them
+        network = ARCHITECTURES[arch](channels, size, classes, width, dropout=dropout)
     return network.to(memory_format=torch.channels_last)

@@ -12,7 +12,8 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.La
 def initialise(network: nn.Module, generator: torch.Generator, *, std: float | None = None) -> None:
     """Kaiming-normal weights (fan out, He et al. 2015), zero biases, unit norms, PReLU slopes of 0.25.
 
-    With `std`, weights are N(0, std^2) instead: 0.02 for GANs (Radford et al. 2016, DCGAN). Every parameter must belong to a layer known here; ValueError otherwise, so that none is left to chance.
+    With `std`, weights are N(0, std^2) instead: 0.02 for GANs (Radford et al. 2016, DCGAN).
+    Every parameter must belong to a layer known here; ValueError otherwise, so that none is left to chance.
     """
     for name, module in network.named_modules():
         own = dict(module.named_parameters(recurse=False))

@@ -68,7 +68,7 @@ def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
             optimizer.step()
             schedule.step()
             total += loss.item()
-        ctx.log(epoch + 1, loss=total / per_epoch, lr=schedule.get_last_lr()[0])
+        ctx.log(epoch + 1, loss=total / per_epoch, lr=float(schedule.get_last_lr()[0]))
         ctx.checkpoint(epoch + 1, snapshot)
     save_network(network, ctx.out)
     metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": total / per_epoch}
@@ -92,13 +92,21 @@ def blank(stage: Classifier | GivenClassifier) -> Network:
     channels, size = stage.shape
     dropout = getattr(stage, "dropout", 0.0)
     return build(
-        stage.arch, channels=channels, size=size, classes=len(stage.people), width=stage.width, dropout=dropout
+        stage.arch,
+        channels=channels,
+        size=size,
+        classes=len(stage.people),
+        width=stage.width,
+        dropout=dropout,
     )
 
 
 def save_network(network: Network, out: Path) -> None:
     """Write model.safetensors."""
-    save_file({name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}, out / "model.safetensors")
+    save_file(
+        {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()},
+        out / "model.safetensors",
+    )
 
 
 def load_network(stage: Classifier | GivenClassifier, path: Path, device: torch.device) -> Network:

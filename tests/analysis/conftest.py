@@ -124,12 +124,8 @@ def row(defense: str, **settings: Any) -> dict[str, Any]:
 @pytest.fixture
 def document() -> dict[str, Any]:
     rows = [row("none"), row("gan_id+replay", alpha=1.0, replay=1.0), row("l_pri", alpha=1.0)]
-    keys = {
-        c[name] for r in rows for c in r["cells"] for name in ("target", "attack", "evaluate", "accuracy")
-    }
-    stages = {
-        key: {"kind": key.split("-")[0], "group": "attack", "name": f"stage {key}"} for key in sorted(keys)
-    }
+    keys = {c[name] for r in rows for c in r["cells"] for name in ("target", "attack", "evaluate", "accuracy")}
+    stages = {key: {"kind": key.split("-")[0], "group": "attack", "name": f"stage {key}"} for key in sorted(keys)}
     head = {"name": "demo", "budget": "smoke", "numerics": "cpu_fp32", "written": 1.0, "spec": {}}
     return {**head, "rows": rows, "stages": stages}
 
@@ -175,13 +171,9 @@ def _undefended(made: Store, scratch: Path) -> None:
     for label, grey, passes in ((3, 130, 100.0), (5, 150, 300.0)):
         _attack(made, scratch, f"gmi-none{label}", grey, passes=passes)
     some = outcomes(3, [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0])
-    _evaluate(
-        made, scratch, "evaluate-none3", some, feat_mean_sqdist=2.0, knn_sqdist=1.0, target_confidence=1.0
-    )
+    _evaluate(made, scratch, "evaluate-none3", some, feat_mean_sqdist=2.0, knn_sqdist=1.0, target_confidence=1.0)
     other = outcomes(5, [1, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1, 0])
-    _evaluate(
-        made, scratch, "evaluate-none5", other, feat_mean_sqdist=4.0, knn_sqdist=2.0, target_confidence=0.9
-    )
+    _evaluate(made, scratch, "evaluate-none5", other, feat_mean_sqdist=4.0, knn_sqdist=2.0, target_confidence=0.9)
     tables = {"predictions.parquet": predictions({5: [1, 0]})}
     put(made, scratch, "accuracy-none", {"mc_all": 0.875}, tables=tables)
     notes = {"fid_inception": "no weights given or found"}

@@ -86,9 +86,7 @@ def test_a_shared_victim_counts_each_label_once(rows: list[ComparisonRow]) -> No
     assert (none.mc_target_low, none.mc_target_high) == wilson(3, 4)
 
 
-def test_seeds_that_share_a_victim_do_not_double_its_test_images(
-    document: dict[str, Any], store: Store
-) -> None:
+def test_seeds_that_share_a_victim_do_not_double_its_test_images(document: dict[str, Any], store: Store) -> None:
     first = document["rows"][0]
     first["cells"] = [{**cell, "seed": seed} for cell in first["cells"] for seed in (0, 1)]
     none = compare(read_records(document, store))[0]
@@ -110,7 +108,9 @@ def test_one_label_left_gets_wilson(rows: list[ComparisonRow]) -> None:
 
 def test_what_was_not_measured_is_none(rows: list[ComparisonRow]) -> None:
     assert (rows[0].fid_inception, rows[0].diversity, rows[1].knn_sqdist) == (None, None, None)
-    unmeasured = {name: getattr(rows[2], name) for name in COLUMNS[9:] if name not in ("mc_target_images", "evaluator_accuracy")}
+    unmeasured = {
+        name: getattr(rows[2], name) for name in COLUMNS[9:] if name not in ("mc_target_images", "evaluator_accuracy")
+    }
     assert unmeasured == dict.fromkeys(unmeasured)
     assert (rows[2].cells, rows[2].cells_missing, rows[2].images, rows[2].mc_target_images) == (2, 2, 0, 0)
 
@@ -120,9 +120,7 @@ def test_nan_is_not_a_number_to_print(document: dict[str, Any], store: Store, tm
     assert record is not None
     empty = tmp_path / "nothing"
     empty.mkdir()
-    store.finish(
-        "distance-none", "attempt", empty, {**record, "metrics": {"frechet_evaluator": float("nan")}}
-    )
+    store.finish("distance-none", "attempt", empty, {**record, "metrics": {"frechet_evaluator": float("nan")}})
     assert compare(read_records(document, store))[0].frechet_evaluator is None
 
 

@@ -71,9 +71,7 @@ def test_enlarging_is_by_nearest_neighbour(document: dict[str, Any], store: Stor
     assert (windows[:, :, ::7, ::7] == wanted[::7, ::7]).all((2, 3)).any()
 
 
-def test_controls_are_not_shown_and_several_victims_get_a_file_each(
-    document: dict[str, Any], store: Store
-) -> None:
+def test_controls_are_not_shown_and_several_victims_get_a_file_each(document: dict[str, Any], store: Store) -> None:
     first = document["rows"][0]
     document["rows"] += [{**first, "attack": "control", "control": True}, {**first, "victim": "vgg16/x"}]
     assert list(pictures(document, store)) == ["faces-orl-vgg16_bn-gmi.png", "faces-orl-vgg16_x-gmi.png"]

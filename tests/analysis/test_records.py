@@ -52,9 +52,7 @@ def test_failures_of_the_grid_are_listed_with_their_log(document: dict[str, Any]
     assert failure.place.endswith("gmi-gan_id+replay5/failed.json")
 
 
-def test_a_damaged_file_is_missing_not_a_crash(
-    document: dict[str, Any], store: Store, tmp_path: Path
-) -> None:
+def test_a_damaged_file_is_missing_not_a_crash(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     path = tmp_path / "store/evaluate-none3/attempt/outcomes.parquet"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -66,17 +64,13 @@ def test_a_damaged_file_is_missing_not_a_crash(
     assert records.row_outcomes(0).num_rows == 4
 
 
-def test_a_damaged_record_is_missing_not_a_crash(
-    document: dict[str, Any], store: Store, tmp_path: Path
-) -> None:
+def test_a_damaged_record_is_missing_not_a_crash(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     (tmp_path / "store/accuracy-none/done.json").write_text("{}")
     records = read_records(document, store)
     assert [m.reason for m in records.missing if m.key == "accuracy-none"] == ["damaged", "damaged"]
 
 
-def test_classes_are_the_labels_of_the_test_split(
-    document: dict[str, Any], store: Store, tmp_path: Path
-) -> None:
+def test_classes_are_the_labels_of_the_test_split(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     assert read_records(document, store).classes == {"orl": 4}
     assert read_records(document, Store(str(tmp_path / "empty"))).classes == {}
 

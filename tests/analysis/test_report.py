@@ -47,9 +47,7 @@ def test_the_page_holds_picture_and_settings(document: dict[str, Any], store: St
     assert "attack gmi: steps = 120" in text
 
 
-def test_records_without_images_give_the_same_table(
-    document: dict[str, Any], store: Store, tmp_path: Path
-) -> None:
+def test_records_without_images_give_the_same_table(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     whole = write_report(document, store, tmp_path / "a")
     for path in (tmp_path / "store").rglob("*.safetensors"):
         path.unlink()
@@ -88,9 +86,7 @@ def test_analysis_loads_neither_torch_nor_ray_nor_mlflow() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_whole_report_loads_neither_torch_nor_ray(
-    document: dict[str, Any], store: Store, tmp_path: Path
-) -> None:
+def test_a_whole_report_loads_neither_torch_nor_ray(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     import json
 
     (tmp_path / "document.json").write_text(json.dumps(document))

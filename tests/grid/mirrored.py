@@ -106,24 +106,18 @@ class FakeGrid:
         }
         return self.stage(kind, name, tensors=tensors, tables=curves, **about)
 
-    def cell(
-        self, defense: str, label: int, seed: int, target: str, train: str, again: int = 0
-    ) -> dict[str, Any]:
+    def cell(self, defense: str, label: int, seed: int, target: str, train: str, again: int = 0) -> dict[str, Any]:
         """Attack, evaluation and accuracy of one cell."""
         name, leak = f"{defense} label {label} seed {seed}", LEAK[defense]
         found, images = {"target_confidence": 0.9, "passes": 1200.0}, {"images": self.images(12)}
-        attack = self.stage(
-            "gmi", f"attack {name}", group="attack", metrics=found, tensors=images, again=again
-        )
+        attack = self.stage("gmi", f"attack {name}", group="attack", metrics=found, tensors=images, again=again)
         scores = {
             "aa_top1": leak + 0.01 * label + 0.001 * again,
             "aa_top5": min(1.0, leak + 0.2),
             "images": 12.0,
         }
         evaluate = self.stage("evaluate", f"evaluate {name}", metrics=scores, again=again)
-        answers = {
-            "predictions.parquet": {"label": [0, 0, 1, 1, 2, 3, 3], "correct": [True, False] * 3 + [True]}
-        }
+        answers = {"predictions.parquet": {"label": [0, 0, 1, 1, 2, 3, 3], "correct": [True, False] * 3 + [True]}}
         utility = {"mc_all": UTILITY[defense]}
         accuracy = self.stage("accuracy", f"accuracy {target}", metrics=utility, tables=answers)
         keys = {
@@ -135,9 +129,7 @@ class FakeGrid:
         }
         return {"label": label, "person": "s4", "seed": seed, "decoy": 5, "decoy_person": "s23", **keys}
 
-    def add_row(
-        self, defense: str, labels: Sequence[int], seeds: Sequence[int], victim: str, train: str
-    ) -> None:
+    def add_row(self, defense: str, labels: Sequence[int], seeds: Sequence[int], victim: str, train: str) -> None:
         """A table row and all that is below it."""
         cells = []
         for seed in seeds:

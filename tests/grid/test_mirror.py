@@ -188,9 +188,7 @@ def test_curves_are_logged_by_step_at_the_stages_own_time(sent: Tracking) -> Non
     assert list(sent.files(run)) == ["samples.png"]
 
 
-def test_grid_run_holds_the_table_the_spec_and_attachments(
-    grid: FakeGrid, tracking: Tracking, tmp_path: Path
-) -> None:
+def test_grid_run_holds_the_table_the_spec_and_attachments(grid: FakeGrid, tracking: Tracking, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     report.write_text("<p>report</p>")
     attachments = {"report.html": report, "more/labels.html": report, "absent.png": tmp_path / "absent.png"}
@@ -287,9 +285,7 @@ def test_a_stage_computed_again_is_shown_anew(grid: FakeGrid, tracking: Tracking
     assert send(grid, tracking) == SyncResult(unchanged=COUNT)
 
 
-def test_rows_that_left_the_grid_are_removed_and_others_runs_are_kept(
-    grid: FakeGrid, tracking: Tracking
-) -> None:
+def test_rows_that_left_the_grid_are_removed_and_others_runs_are_kept(grid: FakeGrid, tracking: Tracking) -> None:
     send(grid, tracking)
     experiment = tracking.client.get_experiment_by_name("faces").experiment_id
     tracking.client.create_run(experiment, tags={"decoygrid.key": "search/7"}, run_name="a search's")
@@ -418,9 +414,7 @@ def test_a_place_that_does_not_work_is_told_at_once(grid: FakeGrid, uri: str, re
     assert "secret" not in str(caught.value)
 
 
-def test_a_locked_database_is_told(
-    grid: FakeGrid, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_database_is_told(grid: FakeGrid, tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grid.mirror_place.LOCK_SECONDS", 0.1)
     with closing(sqlite3.connect(tracking.path)) as other:
         other.execute("BEGIN EXCLUSIVE")

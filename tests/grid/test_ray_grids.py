@@ -96,9 +96,7 @@ def test_a_killed_worker_costs_nothing(spec: Path, reference: dict[str, Any], tm
     assert any(step for step in resumed), "the killed training did not take up its checkpoint"
 
 
-def test_a_killed_driver_is_taken_up_by_the_same_command(
-    spec: Path, reference: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_killed_driver_is_taken_up_by_the_same_command(spec: Path, reference: dict[str, Any], tmp_path: Path) -> None:
     root = tmp_path / "store"
     process = subprocess.Popen(command(spec, root), env=environment())
     wait_for(lambda: len(list(root.glob("*/done.json"))) > len(reference) // 2, process)

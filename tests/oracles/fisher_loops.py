@@ -21,9 +21,7 @@ def fisher(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> di
     return total
 
 
-def squared_mean_gradient(
-    network: nn.Module, images: torch.Tensor, labels: torch.Tensor
-) -> dict[str, torch.Tensor]:
+def squared_mean_gradient(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The well-known bug: (mean over samples of the gradient)^2. Not the Fisher."""
     twin = copy.deepcopy(network).double().eval()
     parameters = {name: p for name, p in twin.named_parameters() if p.requires_grad}

@@ -13,9 +13,7 @@ from tasks.metrics.accuracy_terms import topk_hits
 from tests.oracles.shapes import quick
 
 ROWS = st.integers(1, 5).flatmap(
-    lambda classes: st.lists(
-        st.lists(st.integers(-2, 2), min_size=classes, max_size=classes), min_size=1, max_size=6
-    )
+    lambda classes: st.lists(st.lists(st.integers(-2, 2), min_size=classes, max_size=classes), min_size=1, max_size=6)
 )
 
 

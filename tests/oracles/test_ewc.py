@@ -133,9 +133,7 @@ def test_a_zero_or_broken_fisher_is_an_error() -> None:
 
 @quick
 @given(n=st.integers(1, 6), seed=seeds, lambda3=st.floats(0, 1000))
-def test_penalty_is_eq_9_and_its_gradient_is_lambda3_f_times_the_drift(
-    n: int, seed: int, lambda3: float
-) -> None:
+def test_penalty_is_eq_9_and_its_gradient_is_lambda3_f_times_the_drift(n: int, seed: int, lambda3: float) -> None:
     theta, anchor = normal(n, 2, seed=seed).requires_grad_(), normal(n, 2, seed=seed + 1)
     fisher = normal(n, 2, seed=seed + 2).square()
     loss = ewc_penalty({"w": theta}, {"w": anchor}, {"w": fisher}, lambda3)

@@ -23,9 +23,7 @@ def test_discrimination_loss_and_its_gradient(n: int, seed: int, kind: Any) -> N
     (gradient,) = torch.autograd.grad(loss.sum(), score)
     assert loss.tolist() == pytest.approx([by_hand.discrimination(s, kind) for s in score.tolist()])
     for s, g in zip(score.tolist(), gradient.tolist(), strict=True):
-        assert g == pytest.approx(
-            by_hand.slope(lambda at: by_hand.discrimination(at[0], kind), [s])[0], abs=1e-8
-        )
+        assert g == pytest.approx(by_hand.slope(lambda at: by_hand.discrimination(at[0], kind), [s])[0], abs=1e-8)
 
 
 @quick
@@ -37,9 +35,7 @@ def test_identification_loss_and_its_gradient(rows: torch.Tensor, seed: int, kin
     loss = identification_loss(rows, labels, kind)
     (gradient,) = torch.autograd.grad(loss.sum(), rows)
     assert loss.shape == (n,)
-    for row, label, value, g in zip(
-        rows.tolist(), labels.tolist(), loss.tolist(), gradient.tolist(), strict=True
-    ):
+    for row, label, value, g in zip(rows.tolist(), labels.tolist(), loss.tolist(), gradient.tolist(), strict=True):
         assert value == pytest.approx(by_hand.identification(row, label, kind))
         expected = by_hand.slope(partial(by_hand.identification, label=label, kind=kind), row)
         assert g == pytest.approx(expected, abs=1e-8)
@@ -47,9 +43,7 @@ def test_identification_loss_and_its_gradient(rows: torch.Tensor, seed: int, kin
 
 @quick
 @given(rows=logits(), lam=st.floats(0, 100), seed=seeds)
-def test_eq_6_adds_per_sample_so_that_batch_mates_do_not_matter(
-    rows: torch.Tensor, lam: float, seed: int
-) -> None:
+def test_eq_6_adds_per_sample_so_that_batch_mates_do_not_matter(rows: torch.Tensor, lam: float, seed: int) -> None:
     labels = torch.zeros(len(rows), dtype=torch.int64)
     score = normal(len(rows), seed=seed)
     together = inversion_loss(discrimination_loss(score), identification_loss(rows, labels), lam)
@@ -63,9 +57,7 @@ def test_extreme_scores_and_logits_stay_finite() -> None:
     rows = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], requires_grad=True)
     labels = torch.tensor([0, 0])
     total = discrimination_loss(score, "log_sigmoid").sum()
-    total = (
-        total + identification_loss(rows, labels, "ce").sum() + identification_loss(rows, labels, "mse").sum()
-    )
+    total = total + identification_loss(rows, labels, "ce").sum() + identification_loss(rows, labels, "mse").sum()
     gradients = torch.autograd.grad(total, [score, rows])
     assert total.item() == pytest.approx(1e4 + 2e4 + 1)
     assert all(bool(g.isfinite().all()) for g in gradients)

@@ -97,9 +97,7 @@ def test_defended_and_undefended_are_attacked_from_the_same_latents(lab: Lab) ->
     assert one.key != two.key
     seeds = [lab.context(stage).seed("latents") for stage in (one, two)]
     assert seeds[0] == seeds[1]
-    different = [
-        one.model_copy(update=change) for change in ({"label": 2}, {"seed": 1}, {"role": "defender"})
-    ]
+    different = [one.model_copy(update=change) for change in ({"label": 2}, {"seed": 1}, {"role": "defender"})]
     assert len({lab.context(stage).seed("latents") for stage in different} | {seeds[0]}) == 4
 
 

@@ -32,9 +32,7 @@ def test_plain_state_comes_back_as_it_was(state: dict[Any, Any]) -> None:
     assert repr(back) == repr(state)  # tuples stay tuples, 1 does not become 1.0 or True
 
 
-@pytest.mark.parametrize(
-    "dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool]
-)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool])
 def test_tensors_come_back_bit_for_bit(dtype: torch.dtype) -> None:
     t = torch.arange(24).reshape(2, 3, 2, 2).to(dtype)
     image = t.contiguous(memory_format=torch.channels_last)

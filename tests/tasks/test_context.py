@@ -35,9 +35,7 @@ def test_draws_depend_on_seed_role_label_and_name_alone(lab: Lab) -> None:
 
 def test_attacker_and_defender_never_share_a_draw(lab: Lab) -> None:
     names = ("init-generator", "init-critic", "training", "norms", "samples", "latents")
-    draws = {
-        lab.context(gan).seed(name) for gan in (lab.attacker_gan, lab.defender_gan) for name in names
-    }
+    draws = {lab.context(gan).seed(name) for gan in (lab.attacker_gan, lab.defender_gan) for name in names}
     assert len(draws) == 2 * len(names)
 
 

@@ -30,13 +30,11 @@ def wgan(lab: Lab) -> Stage:
 
 def finetune(lab: Lab) -> Stage:
     pairs = tuple(
-        Pair(
-            label=label, decoy=1, private=lab.fakes(label, private=True), public=lab.fakes(1, private=False)
-        )
+        Pair(label=label, decoy=1, private=lab.fakes(label, private=True), public=lab.fakes(1, private=False))
         for label in (0, 2)
     )
     fields: dict[str, Any] = {"pairs": pairs, "fisher": lab.fisher, "train": lab.split("train")}
-    return Finetune(victim=lab.victim, replay=1, steps=4, batch=2, replay_batch=4, **fields)
+    return Finetune(victim=lab.victim, replay=1, lambda3=0.01, steps=4, batch=2, replay_batch=4, **fields)
 
 
 def attack(lab: Lab) -> Stage:

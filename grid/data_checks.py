@@ -1,0 +1,85 @@
+"""What is wrong with a spec's data, labels, decoys and files, in the same breath as what is wrong with its text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grid.problems import Problem, join_place
+from tasks.data.dataset import Catalogue, DataProblemsError
+from tasks.models.classifier import GivenClassifier
+
+if TYPE_CHECKING:
+    from grid.spec import Spec, VictimChoice
+
+
+def data_problems(spec: Spec) -> list[Problem]:
+    """Look at every dataset and file that a spec names. Loads torch only if the user brings weights."""
+    problems: list[Problem] = []
+    for choice in spec.datasets:
+        try:
+            catalogue = choice.dataset.catalogue(spec.folder)
+        except DataProblemsError as error:
+            problems += [Problem(join_place(choice.place, p.field), p.message) for p in error.problems]
+            continue
+        problems += _label_problems(spec, catalogue)
+        for victim in spec.victims:
+            problems += _victim_problems(spec, victim, catalogue, choice.dataset.size)
+    if spec.inception_weights is not None:
+        problems += _file_problems(find_file(spec.inception_weights, spec.folder), "inception_weights")
+    return problems
+
+
+def find_file(path: str, base: Path) -> Path:
+    """A user's path, from the current folder or else from the spec's."""
+    here = Path(path).expanduser()
+    return here if here.is_absolute() or here.exists() else base / here
+
+
+def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
+    """Labels and decoys that the dataset does not have."""
+    last, decoys = len(catalogue.private) - 1, len(catalogue.public[::2])
+    problems = [
+        Problem("labels", f"label {label} is out of range; the private people have labels 0..{last}")
+        for label in spec.labels or ()
+        if label > last
+    ]
+    for label, decoy in spec.decoys.items():
+        if not 0 <= label <= last:
+            problems.append(Problem("decoys", f"label {label} is out of range; there are labels 0..{last}"))
+        if not 0 <= decoy < decoys:
+            text = f"decoy {decoy} is out of range; the public classifier has labels 0..{decoys - 1}"
+            problems.append(Problem(f"decoys.{label}", text))
+    return problems
+
+
+def _victim_problems(spec: Spec, victim: VictimChoice, catalogue: Catalogue, size: int) -> list[Problem]:
+    """Weights that cannot be read, are no safetensors file, or do not fit the named network."""
+    if victim.weights is None:
+        return []
+    place = join_place(victim.place, "weights")
+    path = find_file(victim.weights, spec.folder)
+    if found := _file_problems(path, place):
+        return found
+    fields = {name: victim.settings[name] for name in ("arch", "width") if name in victim.settings}
+    stage = GivenClassifier(weights="", people=catalogue.private, channels=catalogue.channels, size=size, **fields)
+    from tasks.models.training import weight_problems
+
+    try:
+        misfits = weight_problems(stage, path)
+    except Exception as error:  # noqa: BLE001  a broken file may fail in any way
+        return [Problem(place, f"{path} is not a safetensors file ({error})")]
+    if not misfits:
+        return []
+    shown = "; ".join(misfits[:8]) + (f"; and {len(misfits) - 8} more" if len(misfits) > 8 else "")
+    what = f"{stage.arch} (width {stage.width:g}, {stage.channels}x{size}x{size}, {len(stage.people)} labels)"
+    return [Problem(place, f"the weights in {path} do not fit {what}: {shown}")]
+
+
+def _file_problems(path: Path, place: str) -> list[Problem]:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        return [Problem(place, f"{str(path)!r} cannot be read: {error.strerror}")]
+    return []
