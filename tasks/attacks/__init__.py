@@ -1,10 +1,17 @@
 """Attacks by name. A new attack is its file and one line here; the contract tests pick it up."""
 
-from tasks.attacks.attack import Attack
-from tasks.attacks.gmi import GMI
-from tasks.attacks.privacy import Privacy
+from __future__ import annotations
 
-ATTACKS: dict[str, type[Attack]] = {
-    "gmi": GMI,
-    "privacy": Privacy,
-}
+from typing import TYPE_CHECKING
+
+from tasks.registry import Registry
+
+if TYPE_CHECKING:
+    from tasks.attacks.attack import Attack
+
+ATTACKS: Registry[Attack] = Registry(
+    {
+        "gmi": "tasks.attacks.gmi:GMI",
+        "privacy": "tasks.attacks.privacy:Privacy",
+    }
+)

@@ -1,12 +1,18 @@
-"""Datasets by name."""
+"""Datasets by name. A new dataset is its file and one line here."""
 
-from tasks.data.dataset import Dataset
-from tasks.data.folder import Folder
-from tasks.data.orl import Orl
-from tasks.data.synthetic import Synthetic
+from __future__ import annotations
 
-DATASETS: dict[str, type[Dataset]] = {
-    "orl": Orl,
-    "folder": Folder,
-    "synthetic": Synthetic,
-}
+from typing import TYPE_CHECKING
+
+from tasks.registry import Registry
+
+if TYPE_CHECKING:
+    from tasks.data.dataset import Dataset
+
+DATASETS: Registry[Dataset] = Registry(
+    {
+        "orl": "tasks.data.orl:Orl",
+        "folder": "tasks.data.folder:Folder",
+        "synthetic": "tasks.data.synthetic:Synthetic",
+    }
+)

@@ -1,10 +1,17 @@
 """Defenses by name. A new defense is its file and one line here."""
 
-from tasks.defenses.defense import Defense
-from tasks.defenses.gan_id import GANID
-from tasks.defenses.none import NoDefense
+from __future__ import annotations
 
-DEFENSES: dict[str, type[Defense]] = {
-    "none": NoDefense,
-    "gan_id": GANID,
-}
+from typing import TYPE_CHECKING
+
+from tasks.registry import Registry
+
+if TYPE_CHECKING:
+    from tasks.defenses.defense import Defense
+
+DEFENSES: Registry[Defense] = Registry(
+    {
+        "none": "tasks.defenses.none:NoDefense",
+        "gan_id": "tasks.defenses.gan_id:GANID",
+    }
+)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -29,10 +31,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     else:
         root.mkdir()
         below = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
-        monkeypatch.setattr(stores.pafs.FileSystem, "from_uri", lambda _: (below, "store"), raising=False)
+        opener = SimpleNamespace(from_uri=lambda _: (below, "store"))
+        monkeypatch.setattr(stores, "pafs", SimpleNamespace(**{**vars(pafs), "FileSystem": opener}))
         found = Store("other://store")
         assert not found._local
         yield found
+        if isinstance(found._cache, tempfile.TemporaryDirectory):  # else it warns when it is collected
+            found._cache.cleanup()
 
 
 def write(store: Store, tmp_path: Path, attempt: str = "one", text: str = "abc", **record: Any) -> dict[str, Any]:

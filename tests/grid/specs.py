@@ -1,0 +1,48 @@
+"""Specs for tests: a small one on synthetic people, and how to write variants of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grid.expand import expand
+from grid.plan import Plan
+from grid.problems import Problem, SpecError
+from grid.spec import load_spec
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"name": "synthetic", "size": 32, "people": 10},
+    "victim": {"arch": "vgg16_bn", "width": 0.0625, "epochs": 2},
+    "evaluator": {"arch": "ir_small", "width": 0.25, "epochs": 2},
+    "second_evaluator": {"arch": "densenet_small", "width": 0.5, "epochs": 2},
+    "public_classifier": {"arch": "ir_small", "width": 0.25, "epochs": 2},
+    "labels": [0, 3],
+    "attacks": ["gmi"],
+    "defenses": ["none", "gan_id"],
+    "budget": "smoke",
+    "numerics": "cpu_fp32",
+}
+
+
+def write(folder: Path, **changes: Any) -> str:
+    """The small spec with top-level keys changed, as a file; a value of `...` leaves the key out."""
+    content = {key: value for key, value in {**SMALL, **changes}.items() if value is not ...}
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def planned(folder: Path, **changes: Any) -> Plan:
+    return expand(load_spec(write(folder, **changes)))
+
+
+def problems(folder: Path, **changes: Any) -> tuple[Problem, ...]:
+    """All that is wrong with a variant; empty if nothing is."""
+    try:
+        planned(folder, **changes)
+    except SpecError as error:
+        return error.problems
+    return ()
