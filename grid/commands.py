@@ -145,6 +145,8 @@ def open_store(uri: str, *, writable: bool = True) -> Store:
         store = Store(uri)
         if writable:
             store.check_writable()
+        else:
+            store.check_readable()
     except StoreError as error:
         place, _, message = str(error).partition(": ")
         raise SpecError([Problem(place, message)]) from error

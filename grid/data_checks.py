@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from grid.problems import Problem, join_place
 from tasks.data.dataset import Catalogue, DataProblemsError
+from tasks.gan import GANS
 from tasks.models.classifier import GivenClassifier
 
 if TYPE_CHECKING:
-    from grid.spec import Spec, VictimChoice
+    from grid.spec import DatasetChoice, Spec, VictimChoice
 
 
 def data_problems(spec: Spec) -> list[Problem]:
@@ -23,6 +24,7 @@ def data_problems(spec: Spec) -> list[Problem]:
             problems += [Problem(join_place(choice.place, p.field), p.message) for p in error.problems]
             continue
         problems += _label_problems(spec, catalogue)
+        problems += _size_problems(spec, choice)
         for victim in spec.victims:
             problems += _victim_problems(spec, victim, catalogue, choice.dataset.size)
     if spec.inception_weights is not None:
@@ -36,6 +38,24 @@ def find_file(path: str, base: Path) -> Path:
     return here if here.is_absolute() or here.exists() else base / here
 
 
+def _size_problems(spec: Spec, choice: DatasetChoice) -> list[Problem]:
+    """An image size that one of the GANs cannot paint."""
+    gans = [attack.gan for attack in spec.attacks if attack.gan is not None]
+    gans += [gan for entry in spec.defenses for gan in entry.defense.generators]
+    size = choice.dataset.size
+    return [
+        Problem(
+            join_place(choice.place, "size"), f"{name} cannot paint {size} pixels; it can {_listed(GANS[name].sizes)}"
+        )
+        for name in sorted({gan.name for gan in gans})
+        if size % 32 == 0 and size not in GANS[name].sizes
+    ]
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes))
+
+
 def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
     """Labels and decoys that the dataset does not have."""
     last, decoys = len(catalogue.private) - 1, len(catalogue.public[::2])
@@ -46,7 +66,10 @@ def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
     ]
     for label, decoy in spec.decoys.items():
         if not 0 <= label <= last:
-            problems.append(Problem("decoys", f"label {label} is out of range; there are labels 0..{last}"))
+            problems.append(Problem(f"decoys.{label}", f"label {label} is out of range; there are 0..{last}"))
+        elif spec.labels is not None and label not in spec.labels:
+            text = f"label {label} is not protected; labels: {', '.join(map(str, spec.labels))}"
+            problems.append(Problem(f"decoys.{label}", text))
         if not 0 <= decoy < decoys:
             text = f"decoy {decoy} is out of range; the public classifier has labels 0..{decoys - 1}"
             problems.append(Problem(f"decoys.{label}", text))
@@ -71,7 +94,7 @@ def _victim_problems(spec: Spec, victim: VictimChoice, catalogue: Catalogue, siz
         return [Problem(place, f"{path} is not a safetensors file ({error})")]
     if not misfits:
         return []
-    shown = "; ".join(misfits[:8]) + (f"; and {len(misfits) - 8} more" if len(misfits) > 8 else "")
+    shown = "; ".join(misfits)
     what = f"{stage.arch} (width {stage.width:g}, {stage.channels}x{size}x{size}, {len(stage.people)} labels)"
     return [Problem(place, f"the weights in {path} do not fit {what}: {shown}")]
 

@@ -48,7 +48,7 @@ def parse_entry(
         problems.append(Problem(place, f"has no `name:`; choose one of: {', '.join(sorted(known))}"))
         return None
     name, shown = value["name"], value.get("as")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         problems.append(Problem(join_place(place, "name"), choices(name, known, what=what)))
         return None
     if shown is not None and (not isinstance(shown, str) or not shown.strip()):
@@ -73,6 +73,9 @@ def check_settings(
     model: type[Config], settings: Mapping[str, Any], place: str, problems: list[Problem]
 ) -> Config | None:
     """Validate settings; problems name the valid keys. Returns the validated model or None."""
+    if unnamed := [key for key in settings if not isinstance(key, str)]:
+        problems.append(Problem(place, f"keys are texts, but got {', '.join(map(repr, unnamed))}"))
+        return None
     try:
         return model(**settings)
     except ValidationError as error:

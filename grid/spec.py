@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from grid.data_checks import data_problems
 from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
-from grid.problems import Problem, SpecError, choices, from_validation, join_place
+from grid.problems import Problem, SpecError, choices, join_place
 from grid.spec_source import Source, read_budget, read_source
 from tasks.attacks import ATTACKS
 from tasks.attacks.attack import Attack, GeneratorAttack
@@ -163,7 +163,7 @@ class _Parser:
             numerics=self._one_of("numerics", ("auto", "cpu_fp32", "cuda_fp32", "cuda_amp")),
             threads=self._threads(),
             resources=self._resources(),
-            inception_weights=self.content["inception_weights"],
+            inception_weights=self._text("inception_weights", self.content["inception_weights"]),
         )
 
     def _problem(self, place: str, message: str) -> None:
@@ -174,6 +174,12 @@ class _Parser:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             self._problem("name", f"must be letters, digits, `_`, `.`, `+` or `-`, but got {name!r}")
         return str(name)
+
+    def _text(self, place: str, value: object) -> str | None:
+        """A text that may be left out."""
+        if value is not None and not isinstance(value, str):
+            self._problem(place, f"must be a text, got {value!r}")
+        return value if isinstance(value, str) else None
 
     def _one_of(self, key: str, valid: tuple[str, ...]) -> str:
         value = self.content[key]
@@ -238,7 +244,8 @@ class _Parser:
             if not isinstance(settings, dict):
                 self._problem(place, f"expected a network's name or a mapping with `arch:`, got {value!r}")
                 continue
-            weights, shown = settings.get("weights"), settings.get("as")
+            weights = self._text(join_place(place, "weights"), settings.get("weights"))
+            shown = self._text(join_place(place, "as"), settings.get("as"))
             settings = {key: item for key, item in settings.items() if key not in ("weights", "as")}
             checked = self._checked(Classifier, self._network("victim", settings), place)
             if checked is not None:
@@ -302,11 +309,8 @@ class _Parser:
         settings = merged(self.budget.get("defenses", {}).get(entry.name, {}), entry.settings)
         if "gan" in kind.model_fields:
             settings["gan"] = self._gan(settings.get("gan", "wgan"), join_place(entry.place, "gan"))
-        try:
-            return kind(**settings)
-        except ValidationError as error:
-            self.problems.extend(from_validation(error, entry.place, kind.model_fields))
-            return None
+        checked = check_settings(kind, settings, entry.place, self.problems)
+        return checked if isinstance(checked, Defense) else None
 
     def _shown(self, entry: Entry, defense: Defense) -> str:
         """The row's name; a row with an extension may not carry the paper's bare name."""

@@ -25,7 +25,7 @@ class Source:
         """`orl.yaml:12 attacks[1].name`, with the line of the nearest enclosing path that has one."""
         probe = where
         while probe and probe not in self._lines:
-            probe = re.sub(r"(\.[^.\[\]]+|\[\d+\]|^[^.\[\]]+)$", "", probe)
+            probe = probe[: max(probe.rfind("."), probe.rfind("["), 0)]
         line = self._lines.get(probe)
         return f"{self.path}{f':{line}' if line else ''} {where}".rstrip()
 
@@ -48,8 +48,10 @@ def read_source(spec: str, overrides: Sequence[str] = ()) -> Source:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2020-99-99 is a ValueError
         raise SpecError([Problem(_mark(spec, error), f"is not valid YAML: {_reason(error)}")]) from error
+    if "&" in text and _goes_in_circles(content):
+        raise SpecError([Problem(spec, "an alias (*name) stands inside what it names; a spec cannot contain itself")])
     if not isinstance(content, dict):
         raise SpecError(
             [Problem(spec, f"a spec is a mapping of keys to values, but this holds {type(content).__name__}")]
@@ -70,6 +72,14 @@ def read_budget(name: object) -> dict[str, Any]:
         raise SpecError([Problem("budget", choices(name, known, what="budget"))])
     content = yaml.safe_load((BUDGETS / f"{name}.yaml").read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
+
+
+def _goes_in_circles(value: object, inside: tuple[int, ...] = ()) -> bool:
+    """Whether YAML aliases make a list or mapping contain itself."""
+    if id(value) in inside:
+        return True
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_goes_in_circles(part, (*inside, id(value))) for part in parts)
 
 
 def _index(node: yaml.Node | None, place: str, lines: dict[str, int], spec: str) -> list[Problem]:
@@ -95,13 +105,13 @@ def _override(content: dict[str, Any], override: str) -> None:
     """Apply `path=value` (`budget=smoke`, `attacks.0.steps=5`); the value is read as YAML."""
     path, equals, text = override.partition("=")
     place = f"--set {override}"
-    if not equals or not path:
+    parts = [part for part in re.split(r"[.\[\]]+", path) if part]
+    if not equals or not parts:
         raise SpecError([Problem(place, "expected path=value, for example budget=smoke or attacks.0.steps=50")])
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SpecError([Problem(place, f"the value is not valid YAML: {_reason(error)}")]) from error
-    parts = [part for part in re.split(r"[.\[\]]+", path) if part]
     target: Any = content
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
@@ -123,10 +133,10 @@ def _override(content: dict[str, Any], override: str) -> None:
             target = target[key] if isinstance(target, list) else target.setdefault(key, {})
 
 
-def _mark(spec: str, error: yaml.YAMLError) -> str:
+def _mark(spec: str, error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     return f"{spec}:{mark.line + 1}:{mark.column + 1}" if mark is not None else spec
 
 
-def _reason(error: yaml.YAMLError) -> str:
+def _reason(error: Exception) -> str:
     return str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)

@@ -56,6 +56,13 @@ class Store:
         """The root as a person would type it, absolute for folders."""
         return self._root if self._local else self.uri
 
+    def check_readable(self) -> None:
+        """Raise StoreError if the root is there and cannot be listed."""
+        try:
+            self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
+        except OSError as error:
+            raise StoreError(f"--store {self.uri}: cannot be read ({error})") from error
+
     def check_writable(self) -> None:
         """Raise StoreError unless a file can be written, read and deleted below the root."""
         probe = f"{self._root}/.probe-{uuid.uuid4().hex[:8]}"

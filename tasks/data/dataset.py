@@ -108,13 +108,17 @@ def count_problems(private: Sequence[str], public: Sequence[str]) -> list[Proble
     return problems
 
 
-def picture_problems(dataset: Dataset, counts: Mapping[str, int], private: Sequence[str]) -> list[Problem]:
-    """People with too few pictures for their parts."""
+def picture_problems(
+    dataset: Dataset, counts: Mapping[str, int], private: Sequence[str], fields: Mapping[str, str] | None = None
+) -> list[Problem]:
+    """People with too few pictures for their parts; `fields` says which field names a person's folder."""
     problems = []
     for person, count in counts.items():
         held_out = (dataset.test_per_label if person in private else 0) + dataset.val_per_label
         if count == 0:
-            problems.append(Problem("root", f"the class {person!r} is empty: it has no picture"))
+            problems.append(
+                Problem((fields or {}).get(person, "root"), f"the class {person!r} is empty: it has no picture")
+            )
         elif count <= held_out:
             text = f"the class {person!r} has {count} picture(s), but {held_out} are held out for test and val"
             problems.append(Problem("test_per_label", f"{text}: give more pictures or hold out fewer"))

@@ -72,7 +72,7 @@ class Folder(Dataset):
             private, public = tuple(sorted(scans["private"].files)), tuple(sorted(scans["public"].files))
             problems += _overlaps(scans["private"], scans["public"]) + count_problems(private, public)
         counts = {p: len(files) for scan in scans.values() for p, files in scan.files.items() if p in private + public}
-        problems += picture_problems(self, counts, private)
+        problems += picture_problems(self, counts, private, {p: field for field, s in scans.items() for p in s.files})
         if problems:
             raise DataProblemsError(problems[:_MOST_PROBLEMS])
         manifests = {person: scan.manifest for scan in scans.values() for person in scan.files}

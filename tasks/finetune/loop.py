@@ -75,9 +75,10 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
         l_pri, l_pub, l_replay, terms = _fake_terms(stage, network, batches)
         optimizer.zero_grad(set_to_none=True)
         _objective(stage, l_pri, l_pub, None, l_replay).backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), stage.clip_norm)
         l_cl = ewc_penalty(parameters, anchors, fisher, stage.lambda3).detach() if fisher is not None else None
         terms["loss"] = _objective(stage, l_pri, l_pub, l_cl, l_replay).item()
-        terms |= {"l_cl": l_cl.item()} if l_cl is not None else {}
+        terms |= {"gradient_norm": norm.item()} | ({"l_cl": l_cl.item()} if l_cl is not None else {})
         optimizer.step()
         if fisher is not None:
             consolidate(parameters, anchors, fisher, strength)
@@ -155,8 +156,9 @@ class _Batches:
             rows = self._rows(len(self._train[0]), self._stage.replay_batch)
             parts.append(self._train[0][rows])
             self.labels = self._train[1][rows].to(self._device)
-        images = torch.cat(parts).to(self._device).contiguous(memory_format=torch.channels_last)
-        return images, [len(part) for part in parts]
+        images = torch.cat(parts).to(self._device)
+        images = augment(images, self._draws) if self._stage.augment else images
+        return images.contiguous(memory_format=torch.channels_last), [len(part) for part in parts]
 
     def _rows(self, available: int, wanted: int) -> torch.Tensor:
         return torch.randint(available, (wanted,), generator=self._draws)

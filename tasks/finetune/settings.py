@@ -28,6 +28,8 @@ class FinetuneSettings(Config):
     replay_batch: int = Field(32, ge=1, description="private training images a step, if replay > 0")
     lr: float = Field(1e-3, gt=0, description="rate of SGD")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    augment: bool = Field(True, description="flips, small affine maps, brightness, as the victim was trained with")
+    clip_norm: float = Field(1.0, gt=0, description="the gradient of all terms but L_CL is scaled down to this norm")
 
     @property
     def consolidates(self) -> bool:

@@ -24,6 +24,7 @@ class GAN(ComputeStage):
 
     group: ClassVar = "gan"
     trains: ClassVar = True
+    sizes: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)  # pixels per side that it can paint
 
     data: Split
     role: Role = "defender"

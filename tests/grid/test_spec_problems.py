@@ -173,9 +173,12 @@ TEXTS = [
 def test_what_is_no_spec_at_all(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(text)
-    with pytest.raises(SpecError, match=message) as caught:
-        load_spec(str(path))
-    assert "spec.yaml" in caught.value.problems[0].place
+    try:
+        found = pytest.raises(SpecError, load_spec, str(path)).value
+    except RecursionError:  # its traceback is too long to show
+        pytest.fail("the reader went round in circles")
+    assert "spec.yaml" in found.problems[0].place
+    assert message in str(found)
 
 
 def test_the_line_of_a_mistake_is_named(tmp_path: Path) -> None:
@@ -210,8 +213,9 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     ],
 )
 def test_overrides_that_do_not_fit(tmp_path: Path, override: str, message: str) -> None:
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(SpecError) as caught:
         load_spec(write(tmp_path), [override])
+    assert message in str(caught.value)
 
 
 def faces(root: Path, people: int = 6, count: int = 6) -> Path:
@@ -268,12 +272,6 @@ def test_a_size_that_the_gan_cannot_paint(tmp_path: Path) -> None:
     assert problems(tmp_path, dataset={"name": "synthetic", "size": 96}, attacks=["privacy"], defenses=["none"]) == ()
     found = problems(tmp_path, dataset={"name": "synthetic", "size": 96}, labels=[0])
     assert any("size" in problem.place for problem in found)
-
-
-def test_a_decoy_of_a_label_that_is_not_protected(tmp_path: Path) -> None:
-    """Most likely a slip of the pen; it would be ignored in silence."""
-    where, _ = only(tmp_path, decoys={1: 0})
-    assert where.endswith("decoys.1")
 
 
 def test_several_problems_are_all_listed(tmp_path: Path) -> None:
@@ -342,17 +340,15 @@ def test_the_command_with_weights_that_do_not_fit(tmp_path: Path) -> None:
     spec = write(tmp_path, victim={"arch": "vgg16", "width": 0.0625, "weights": "w.safetensors"})
     text = complaint(decoygrid("run", spec, "--in-process", "--store", "s", "--tracking", "none", cwd=tmp_path))
     assert "victim.weights" in text
-    assert "do not fit vgg16 (width 0.0625, 5 labels)" in text
-    assert "classifier.bias is missing" in text
+    assert "do not fit vgg16 (width 0.0625, 1x32x32, 5 labels)" in text
+    assert "body.0.bias is missing" in text
 
 
 def test_weights_that_are_no_safetensors_file(tmp_path: Path) -> None:
-    from grid.checks import preflight
-
     (tmp_path / "w.safetensors").write_bytes(b"PK\x03\x04 a pickle")
-    spec = load_spec(write(tmp_path, victim={"arch": "vgg16", "width": 0.0625, "weights": "w.safetensors"}))
-    with pytest.raises(SpecError, match="is not a safetensors file"):
-        preflight(expand(spec), spec)
+    where, text = only(tmp_path, victim={"arch": "vgg16", "width": 0.0625, "weights": "w.safetensors"})
+    assert where.endswith("victim.weights")
+    assert "is not a safetensors file" in text
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -20,7 +20,15 @@ from tasks.stage import Stage
 from tests.lab import Lab
 
 LABELS = (0, 2, 5)
-PLAIN = {"lr": 0.01, "momentum": 0.0, "omega": 0.0, "steps": 1, "batch": 4}
+PLAIN: dict[str, Any] = {
+    "lr": 0.01,
+    "momentum": 0.0,
+    "omega": 0.0,
+    "steps": 1,
+    "batch": 4,
+    "clip_norm": 1e6,
+    "augment": False,
+}
 
 
 def pair(lab: Lab, label: int, *, private: bool = True, public: bool = True) -> Pair:
@@ -75,14 +83,14 @@ def test_batchnorm_statistics_stay_frozen(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("weights", "kinds", "terms"),
     [
-        ({"alpha": 1.0, "beta": 0.0}, {"fakes"}, {"l_pri", "p_pri", "loss"}),
-        ({"alpha": 0.0, "beta": 1.0}, {"fakes"}, {"l_pub", "p_pub", "loss"}),
+        ({"alpha": 1.0, "beta": 0.0}, {"fakes"}, {"l_pri", "p_pri"}),
+        ({"alpha": 0.0, "beta": 1.0}, {"fakes"}, {"l_pub", "p_pub"}),
         (
             {"beta": 0.0, "replay": 1.0},
             {"fakes", "synthetic_split"},
-            {"l_pri", "p_pri", "l_replay", "loss"},
+            {"l_pri", "p_pri", "l_replay"},
         ),
-        ({"omega": 1.0, "lambda3": 0.0}, {"fakes"}, {"l_pri", "p_pri", "l_pub", "p_pub", "loss"}),
+        ({"omega": 1.0, "lambda3": 0.0}, {"fakes"}, {"l_pri", "p_pri", "l_pub", "p_pub"}),
     ],
 )
 def test_a_term_of_weight_zero_is_not_computed(
@@ -92,7 +100,7 @@ def test_a_term_of_weight_zero_is_not_computed(
     everything = {"fisher": lab.fisher, "train": lab.split("train")}
     _, ctx, read = tuned(lab, (pair(lab, 2),), **everything, **weights)
     assert set(read) - {"classifier"} == kinds
-    assert set(ctx.curves[0]) - {"step"} == terms
+    assert {name for name in ctx.curves[0] if name.startswith(("l_", "p_"))} == terms
     assert read.count("fakes") == len({"l_pri", "l_pub"} & terms)
 
 
@@ -119,9 +127,11 @@ def test_what_does_not_fit_together_is_refused(lab: Lab, fields: dict[str, Any],
         Finetune(victim=lab.victim, pairs=pairs, **{**PLAIN, **fields})
 
 
-def test_nothing_to_minimise_is_refused_before_it_runs(lab: Lab) -> None:
-    with pytest.raises(ValidationError):
-        Finetune(victim=lab.victim, pairs=(pair(lab, 0),), **{**PLAIN, "alpha": 0.0, "beta": 0.0})
+@pytest.mark.parametrize("omega", [0.0, 1.0])
+def test_nothing_that_changes_the_victim_is_refused_before_it_runs(lab: Lab, omega: float) -> None:
+    fields = {**PLAIN, "alpha": 0.0, "beta": 0.0, "omega": omega, "fisher": lab.fisher}
+    with pytest.raises(ValidationError, match="all 0"):
+        Finetune(victim=lab.victim, pairs=(pair(lab, 0),), **fields)
 
 
 def test_a_weighted_term_needs_its_fakes(lab: Lab) -> None:
@@ -153,10 +163,8 @@ def test_the_direction_is_the_papers(lab: Lab) -> None:
 
 def test_consolidation_holds_the_weights_back(lab: Lab) -> None:
     fisher = lab.run(lab.fisher).tensors("fisher.safetensors")
-    lr = 0.002
-    stable = 0.3 / (lr * max(float(f.max()) for f in fisher.values()))  # above 2 / (lr * largest), SGD diverges
-    free, _, _ = tuned(lab, (pair(lab, 2),), steps=20, lr=lr)
-    held, ctx, _ = tuned(lab, (pair(lab, 2),), steps=20, lr=lr, omega=1.0, lambda3=stable, fisher=lab.fisher)
+    free, _, _ = tuned(lab, (pair(lab, 2),), steps=20, lr=0.002)
+    held, ctx, _ = tuned(lab, (pair(lab, 2),), steps=20, lr=0.002, omega=1.0, lambda3=10.0, fisher=lab.fisher)
     assert ctx.curves[0]["l_cl"] == 0
     before = victim_weights(lab)
 
