@@ -113,11 +113,16 @@ def report(
         str, typer.Option("--format", help="table, markdown, latex, csv or html; to stdout unless --out")
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="write all formats and the pictures into this folder")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="copy the records (no weights, no images) into this folder")
+    ] = None,
 ) -> None:
     """Rebuild tables and pictures from records."""
     from grid.commands import report_grid
 
-    raise typer.Exit(report_grid(spec, overrides or [], store_uri=store, records=records, format_=format_, out=out))
+    raise typer.Exit(
+        report_grid(spec, overrides or [], store_uri=store, records=records, format_=format_, out=out, export=export)
+    )
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rich.console import Console
 from grid.cli import emit_json
 from grid.costs import Costs
 from grid.expand import expand
+from grid.export import export_records
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import Display, make_display
@@ -76,6 +77,7 @@ def report_grid(
     records: Path | None,
     format_: str,
     out: Path | None,
+    export: Path | None,
 ) -> int:
     """Tables and pictures from the store, or from committed records."""
     from analysis.report import read_report, render, write_report
@@ -97,8 +99,12 @@ def report_grid(
                 )
             ]
         )
-    report = read_report(document, store)
     say = console()
+    if export is not None:
+        count = export_records(document, document_name(spec.name), store, export)
+        say.print(f"{count} records: {export}", markup=False, soft_wrap=True)
+        return 0
+    report = read_report(document, store)
     if out is not None:
         for name, path in write_report(document, store, out).items():
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)

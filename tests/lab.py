@@ -25,12 +25,12 @@ from tasks.stage import Role, Stage
 CLASSES = 6
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for `kill -9`: raised by a checkpoint storage just after it has written."""
 
 
 class MemoryCheckpoints:
-    """Keeps the last checkpoint; raises Killed after the write number `kill_at` (counted from 1)."""
+    """Keeps the last checkpoint; raises KilledError after the write number `kill_at` (counted from 1)."""
 
     def __init__(self, kill_at: int | None = None) -> None:
         self.kill_at, self.writes = kill_at, 0
@@ -39,7 +39,7 @@ class MemoryCheckpoints:
     def write(self, step: int, data: bytes) -> None:
         self.data, self.writes = data, self.writes + 1
         if self.writes == self.kill_at:
-            raise Killed(step)
+            raise KilledError(step)
 
     def read(self) -> bytes | None:
         return self.data

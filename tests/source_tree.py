@@ -66,8 +66,7 @@ def _targets(module: str, node: ast.AST) -> Iterator[str]:
             inner = f"{node.module}.{alias.name}"
             yield inner if inner in modules() else str(node.module)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "lazy":
-        if node.args and isinstance(node.args[0], ast.Constant):
-            yield str(node.args[0].value)
+        yield from (str(value.value) for value in node.args if isinstance(value, ast.Constant))
 
 
 def closure(module: str, package: str) -> list[str]:

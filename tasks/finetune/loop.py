@@ -69,7 +69,6 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
             "draws": draws.get_state(),
         }
 
-    strength = stage.lr * stage.omega * stage.lambda3
     terms: dict[str, float] = {}
     for step in range(first, stage.steps):
         l_pri, l_pub, l_replay, terms = _fake_terms(stage, network, batches)
@@ -79,9 +78,11 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
         l_cl = ewc_penalty(parameters, anchors, fisher, stage.lambda3).detach() if fisher is not None else None
         terms["loss"] = _objective(stage, l_pri, l_pub, l_cl, l_replay).item()
         terms |= {"gradient_norm": norm.item()} | ({"l_cl": l_cl.item()} if l_cl is not None else {})
+        rate = stage.lr * (1 - step / stage.steps)
+        optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
         if fisher is not None:
-            consolidate(parameters, anchors, fisher, strength)
+            consolidate(parameters, anchors, fisher, rate * stage.omega * stage.lambda3)
         ctx.log(step + 1, **terms)
         ctx.checkpoint(step + 1, snapshot)
     save_network(network, ctx.out)

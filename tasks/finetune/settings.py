@@ -26,7 +26,7 @@ class FinetuneSettings(Config):
     steps: int = Field(80, ge=1, description="fine-tuning steps")
     batch: int = Field(16, ge=1, description="fakes of each kind per pair and step")
     replay_batch: int = Field(32, ge=1, description="private training images a step, if replay > 0")
-    lr: float = Field(1e-3, gt=0, description="rate of SGD")
+    lr: float = Field(1e-3, gt=0, description="first rate of SGD; it falls to 0 in a straight line")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     augment: bool = Field(True, description="flips, small affine maps, brightness, as the victim was trained with")
     clip_norm: float = Field(1.0, gt=0, description="the gradient of all terms but L_CL is scaled down to this norm")

@@ -173,12 +173,14 @@ TEXTS = [
 def test_what_is_no_spec_at_all(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(text)
+    answer: Exception | None = None
     try:
-        found = pytest.raises(SpecError, load_spec, str(path)).value
-    except RecursionError:  # its traceback is too long to show
-        pytest.fail("the reader went round in circles")
-    assert "spec.yaml" in found.problems[0].place
-    assert message in str(found)
+        load_spec(str(path))
+    except (SpecError, ValueError, RecursionError) as error:  # the last one's traceback is too long to show
+        answer = error.with_traceback(None)
+    assert isinstance(answer, SpecError), type(answer)
+    assert "spec.yaml" in answer.problems[0].place
+    assert message in str(answer)
 
 
 def test_the_line_of_a_mistake_is_named(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_the_line_of_a_mistake_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="no such file; give a path, or a shipped spec: .*orl_demo"):
+    with pytest.raises(SpecError, match=r"no such file; give a path, or a shipped spec: .*orl_demo"):
         load_spec(str(tmp_path / "nowhere.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="is not UTF-8"):
@@ -352,11 +354,11 @@ def test_weights_that_are_no_safetensors_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_a_store_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool) -> None:
+def test_a_store_that_is_a_file(tmp_path: Path, writable: bool) -> None:
+    """`plan` and `status` only read (`writable=False`), and must answer just as well."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError) as caught:
-        store = open_store(str(tmp_path / "file"), writable=writable)
-        store.records()  # what `plan` and `status` do first
+        open_store(str(tmp_path / "file"), writable=writable)
     assert caught.value.problems[0].place.startswith("--store")
 
 

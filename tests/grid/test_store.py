@@ -77,7 +77,7 @@ def test_a_store_that_is_empty_or_missing(store: Store) -> None:
     assert store.failure(KEY) is None
     assert store.checkpoints(KEY, "one").read() is None
     assert store.read_document("grids/x.json") is None
-    with pytest.raises(DamagedArtifactError, match="no readable done.json"):
+    with pytest.raises(DamagedArtifactError, match=r"no readable done\.json"):
         store.load(KEY)
     store.check_writable()
     assert store.records() == {}

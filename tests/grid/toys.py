@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from grid.costs import Costs
 from grid.in_process import InProcessExecutor
 from grid.reconcile import Progress, Reconciler, Result, missing_stages
-from grid.costs import Costs
 from grid.runner import Outcome
 from grid.store import Store
 from tasks.context import Context
@@ -15,7 +15,7 @@ from tasks.stage import Metrics, Stage
 
 
 class Toy(Stage):
-    """Adds `number` to the sum of its parents; fails where the file `fail-NUMBER` lies beside the store."""
+    """Adds `number` to the sum of its parents; fails while its number is in `failing`."""
 
     kind: ClassVar = "toy"
     group: ClassVar = "data"

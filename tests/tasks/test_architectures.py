@@ -41,7 +41,7 @@ def test_ir50_has_face_evolves_units() -> None:
     strides = [unit.residual[3].stride[0] for unit in units]
     assert [i for i, stride in enumerate(strides) if stride == 2] == [0, 3, 7, 21]
     assert network.classifier.in_features == 512
-    embedding = [m for m in network.modules() if isinstance(m, nn.Linear)][0]
+    embedding = next(m for m in network.modules() if isinstance(m, nn.Linear))
     assert embedding.in_features == 512 * 7 * 7
 
 

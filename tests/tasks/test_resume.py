@@ -1,4 +1,4 @@
-"""Killed at any checkpoint, a stage resumes inside itself and ends with the same bytes, curves and metrics."""
+"""KilledError at any checkpoint, a stage resumes inside itself and ends with the same bytes, curves and metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tasks.finetune.finetune import Finetune, Pair
 from tasks.models.classifier import Classifier
 from tasks.stage import Stage
-from tests.lab import Killed, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
 from tests.tasks.attack_contract import build
 
 
@@ -54,7 +54,7 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(lab: Lab, name: str, kill_at:
     calm = lab.context(stage)
     metrics = stage.run(calm)
     storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         stage.run(lab.context(stage, checkpoints=storage))
     assert storage.writes == kill_at
     storage.kill_at = None
@@ -79,7 +79,7 @@ def test_killed_twice(lab: Lab) -> None:
     storage = MemoryCheckpoints(1)
     for kill_at in (1, 3):
         storage.kill_at = kill_at
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             stage.run(lab.context(stage, checkpoints=storage))
     storage.kill_at = None
     last = lab.context(stage, checkpoints=storage)

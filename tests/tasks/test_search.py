@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.inversion.search import Found, Search
 from tasks.inversion.settings import SearchSettings
-from tests.lab import Killed, Lab, MemoryCheckpoints
+from tests.lab import KilledError, Lab, MemoryCheckpoints
 from tests.tasks.search_reference import search_one
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
@@ -46,7 +46,7 @@ def searched(
         return Search(start, bumpy, s, project).run(lab.context(lab.split("train"), checkpoints=storage))
 
     if kill_at is not None:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             once()
         storage.kill_at = None
     return once()
