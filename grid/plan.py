@@ -158,6 +158,7 @@ def leaks(plan: Plan) -> list[Problem]:
         if isinstance(stage, GeneratorAttack) and stage.gan.key in stage.target.closure():
             text = f"attacks with {stage.gan.key}, which the target's own defense used; train the attacker's apart"
             problems.append(Problem(key, text))
-        if isinstance(stage, GAN) and stage.role == "attacker" and stage.data.audience == "defender":
-            problems.append(Problem(key, "the attacker's GAN is trained on the defender's public images"))
+        if isinstance(stage, GAN) and stage.role == "attacker" and stage.data.audience != "attacker":
+            text = f"the attacker's GAN is trained on the {stage.data.audience} images, which an attacker does not have"
+            problems.append(Problem(key, text))
     return problems

@@ -138,6 +138,8 @@ class Reconciler:
         """An artifact was found damaged when it was loaded: forget it and compute it again first."""
         self._repairs[key] = self._repairs.get(key, 0) + 1
         self._store.invalidate(key)
+        if key not in self._result.repaired and key not in self._result.computed:
+            self._result.reused -= 1
         self._result.repaired[key] = reason
         if key not in self._running:
             self._todo[key] = self._stages[key]

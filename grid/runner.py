@@ -12,7 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -61,7 +61,8 @@ def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outc
         return Outcome(stage.key, error=str(error), damaged=error.key)
     except Exception as error:  # noqa: BLE001  a stage may fail in any way; the grid goes on without it
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        store.fail(stage.key, line, traceback.format_exc())
+        with suppress(OSError):  # a full disk may be why it failed
+            store.fail(stage.key, line, traceback.format_exc())
         return Outcome(stage.key, error=line)
     return Outcome(stage.key, record=record)
 

@@ -318,6 +318,8 @@ class _Parser:
         if entry.shown == entry.name and defense.extensions:
             text = f"{entry.name!r} means the paper's eq. 10; with {', '.join(defense.extensions)} name it {honest!r}"
             self._problem(join_place(entry.place, "as"), text)
+        elif entry.shown in DEFENSES and entry.shown != entry.name:
+            self._problem(join_place(entry.place, "as"), f"{entry.shown!r} is another defense; choose another name")
         return entry.shown or honest
 
     def _unique(self, key: str, names: list[str]) -> None:

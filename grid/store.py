@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,7 +51,10 @@ class Store:
             raise StoreError(f"--store {uri}: not a folder or a URI that pyarrow.fs can open ({error})") from error
         self._local = isinstance(self._fs, pafs.LocalFileSystem)
         self._verified: set[tuple[str, str]] = set()
-        self._cache = None if self._local else tempfile.TemporaryDirectory(prefix="decoygrid-")
+        self._cache: Path | None = None
+        if not self._local:
+            self._cache = Path(tempfile.mkdtemp(prefix="decoygrid-"))
+            weakref.finalize(self, shutil.rmtree, self._cache, ignore_errors=True)
 
     @property
     def location(self) -> str:
@@ -189,7 +194,7 @@ class Store:
         if name not in record["files"]:
             raise KeyError(f"{key} has no file {name!r}; it has {sorted(record['files'])}")
         remote = f"{self._root}/{key}/{attempt}/{name}"
-        local = Path(remote) if self._cache is None else Path(self._cache.name) / key / attempt / name
+        local = Path(remote) if self._cache is None else self._cache / key / attempt / name
         if (key, f"{attempt}/{name}") in self._verified:
             return local
         try:

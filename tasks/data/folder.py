@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -137,7 +138,7 @@ def _decode_all(field: str, scan: _Scan) -> list[Problem]:
     from PIL import Image
 
     memory = _memory() / f"{scan.manifest}.json"
-    if memory.is_file():
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or torn: look again
         scan.grey = bool(json.loads(memory.read_text())["grey"])
         return []
     problems, grey = [], True
@@ -150,8 +151,9 @@ def _decode_all(field: str, scan: _Scan) -> list[Problem]:
             problems.append(Problem(field, f"{path} does not decode as an image ({error}); replace or remove it"))
     scan.grey = grey
     if not problems:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps({"grey": grey}))
+        with contextlib.suppress(OSError):  # a memory that cannot be kept is only slower
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_text(json.dumps({"grey": grey}))
     return problems
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 def square(image: Image.Image, size: int, channels: int) -> Image.Image:
     """The centre square of an image at `size` x `size`, bilinear with antialiasing, grey or colour."""
+    if image.mode.startswith("I"):  # 16-bit grey; `convert` would cut everything above 255 to white
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     converted = image.convert("L" if channels == 1 else "RGB")
     side = min(converted.size)
     left, top = (converted.width - side) // 2, (converted.height - side) // 2

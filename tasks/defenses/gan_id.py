@@ -32,7 +32,8 @@ class GANID(FinetuneSettings, Defense):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        return ("replay",) if self.replay > 0 else ()
+        other = (self.lpri,) if self.lpri != "detached" else ()
+        return (*(("replay",) if self.replay > 0 else ()), *other)
 
     @property
     def generators(self) -> tuple[GANChoice, ...]:

@@ -69,7 +69,6 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
             "draws": draws.get_state(),
         }
 
-    terms: dict[str, float] = {}
     for step in range(first, stage.steps):
         l_pri, l_pub, l_replay, terms = _fake_terms(stage, network, batches)
         optimizer.zero_grad(set_to_none=True)
@@ -87,7 +86,8 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
         ctx.checkpoint(step + 1, snapshot)
     save_network(network, ctx.out)
     moved = sum(float((p.detach() - anchors[name]).square().sum()) for name, p in parameters.items())
-    return {**terms, "moved": moved**0.5}
+    last = {name: value for name, value in ctx.curves[-1].items() if name != "step"}
+    return {**last, "moved": moved**0.5}
 
 
 def _objective(

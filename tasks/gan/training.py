@@ -103,7 +103,7 @@ def train_wgan(stage: WGAN, ctx: Context) -> Metrics:
     z = torch.randn(SAMPLES, stage.latent_dim, generator=ctx.generator("samples")).to(ctx.device)
     with torch.no_grad():
         save_file({"images": to_uint8(average(z)).cpu().contiguous()}, ctx.out / "samples.safetensors")
-    return {"wasserstein": -wasserstein.item(), "penalty": penalty.item()} if stage.steps else {}
+    return {name: ctx.curves[-1][name] for name in ("wasserstein", "penalty")} if stage.steps else {}
 
 
 def _real_batch(images: torch.Tensor, stage: WGAN, draws: torch.Generator) -> torch.Tensor:

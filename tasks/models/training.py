@@ -56,11 +56,12 @@ def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
     for epoch in range(first, stage.epochs):
         network.train()
         total = 0.0
-        for rows in torch.randperm(len(images), generator=order)[: per_epoch * batch].split(batch):
+        chosen = torch.randperm(len(images), generator=order)[: per_epoch * batch]
+        for step, rows in enumerate(chosen.split(batch), start=epoch * per_epoch):
             x = images[rows.to(ctx.device)]
             x = augment(x, changes) if stage.augment else x
             x = x.contiguous(memory_format=torch.channels_last)
-            with ctx.seeded("dropout", epoch):
+            with ctx.seeded("dropout", step):
                 logits = network(x)
             loss = functional.cross_entropy(logits, labels[rows.to(ctx.device)], label_smoothing=stage.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
@@ -71,7 +72,7 @@ def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
         ctx.log(epoch + 1, loss=total / per_epoch, lr=float(schedule.get_last_lr()[0]))
         ctx.checkpoint(epoch + 1, snapshot)
     save_network(network, ctx.out)
-    metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": total / per_epoch}
+    metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": ctx.curves[-1]["loss"]}
     if stage.val is not None:
         x, y = (t.to(ctx.device) for t in stage.val.tensors(ctx))
         metrics["val_accuracy"] = accuracy(network, x, y)
