@@ -159,6 +159,9 @@ def leaks(plan: Plan) -> list[Problem]:
             text = f"attacks with {stage.gan.key}, which the target's own defense used; train the attacker's apart"
             problems.append(Problem(key, text))
         if isinstance(stage, GAN) and stage.role == "attacker" and stage.data.audience != "attacker":
-            text = f"the attacker's GAN is trained on the {stage.data.audience} images, which an attacker does not have"
+            whose = {"defender": "the defender's public", "classifier": "F_C's public"}.get(
+                stage.data.audience, "private"
+            )
+            text = f"the attacker's GAN is trained on {whose} images, which an attacker does not have"
             problems.append(Problem(key, text))
     return problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.finetune.finetune import Finetune
     from tasks.finetune.fisher import Fisher
 
-Draw = Callable[[], torch.Tensor]
+LOG_EVERY = 5
 
 
 def compute_fisher(stage: Fisher, ctx: Context) -> Metrics:
@@ -74,15 +73,17 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
         optimizer.zero_grad(set_to_none=True)
         _objective(stage, l_pri, l_pub, None, l_replay).backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), stage.clip_norm)
-        l_cl = ewc_penalty(parameters, anchors, fisher, stage.lambda3).detach() if fisher is not None else None
-        terms["loss"] = _objective(stage, l_pri, l_pub, l_cl, l_replay).item()
-        terms |= {"gradient_norm": norm.item()} | ({"l_cl": l_cl.item()} if l_cl is not None else {})
+        if logged := step == 0 or (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
+            l_cl = ewc_penalty(parameters, anchors, fisher, stage.lambda3).detach() if fisher is not None else None
+            terms["loss"] = _objective(stage, l_pri, l_pub, l_cl, l_replay).item()
+            terms |= {"gradient_norm": norm.item()} | ({"l_cl": l_cl.item()} if l_cl is not None else {})
         rate = stage.lr * (1 - step / stage.steps)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
         if fisher is not None:
             consolidate(parameters, anchors, fisher, rate * stage.omega * stage.lambda3)
-        ctx.log(step + 1, **terms)
+        if logged:
+            ctx.log(step + 1, **terms)
         ctx.checkpoint(step + 1, snapshot)
     save_network(network, ctx.out)
     moved = sum(float((p.detach() - anchors[name]).square().sum()) for name, p in parameters.items())
