@@ -158,7 +158,9 @@ def _row_metrics(rows: Sequence[Row], row: Row) -> dict[str, float]:
 
 
 def _points(metrics: Mapping[str, float], ended: int) -> list[Point]:
-    return [Point(PREFIXES.get(name, "") + name, value, ended, 0) for name, value in metrics.items()]
+    """In name order: MLflow's compare page preselects the metric that was logged first, so that is aa_top1."""
+    named = {PREFIXES.get(name, "") + name: value for name, value in metrics.items()}
+    return [Point(name, value, ended, 0) for name, value in sorted(named.items())]
 
 
 def _row_files(grid: Grid, row: Row, keys: Sequence[str]) -> tuple[File, ...]:

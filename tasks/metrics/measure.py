@@ -15,23 +15,11 @@ from tasks.metrics.accuracy_terms import topk_hits
 from tasks.metrics.image_distances import diversity, feature_mean_sqdist, frechet_distance, knn_sqdist
 from tasks.metrics.inception import inception_features, load_inception
 from tasks.models.architectures import Network
-from tasks.models.training import EVAL_BATCH, predict
+from tasks.models.training import features, predict
 from tasks.stage import Metrics
 
 if TYPE_CHECKING:
     from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
-
-
-@torch.no_grad()
-def features(network: Network, images: torch.Tensor) -> torch.Tensor:
-    """Penultimate features (n, d) of images (n, c, s, s), in batches of a fixed, padded shape, on the CPU."""
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for chunk in images.split(EVAL_BATCH):
-        padded = torch.cat([chunk, chunk[-1:].expand(EVAL_BATCH - len(chunk), -1, -1, -1)]).to(device)
-        parts.append(network.features(padded.contiguous(memory_format=torch.channels_last))[: len(chunk)].cpu())
-    return torch.cat(parts)
 
 
 def evaluate(stage: Evaluate, ctx: Context) -> Metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,15 +141,27 @@ def adopt_weights(stage: GivenClassifier, ctx: Context) -> Metrics:
     return {"parameters": float(sum(p.numel() for p in network.parameters()))}
 
 
-@torch.no_grad()
 def predict(network: Network, images: torch.Tensor) -> torch.Tensor:
-    """Logits (n, classes) in eval mode, computed in batches of a fixed size, the last one padded."""
+    """Logits (n, classes) of images (n, c, s, s) in eval mode, on the CPU."""
+    return _in_batches(network, network, images)
+
+
+def features(network: Network, images: torch.Tensor) -> torch.Tensor:
+    """Penultimate features (n, d) of images (n, c, s, s) in eval mode, on the CPU."""
+    return _in_batches(network, network.features, images)
+
+
+@torch.no_grad()
+def _in_batches(
+    network: Network, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor
+) -> torch.Tensor:
+    """`function` of all images in batches of a fixed size, the last one padded: rounding sees one shape."""
     network.eval()
     device = next(network.parameters()).device
     parts = []
     for chunk in images.split(EVAL_BATCH):
         padded = torch.cat([chunk, chunk[-1:].expand(EVAL_BATCH - len(chunk), -1, -1, -1)]).to(device)
-        parts.append(network(padded.contiguous(memory_format=torch.channels_last))[: len(chunk)].cpu())
+        parts.append(function(padded.contiguous(memory_format=torch.channels_last))[: len(chunk)].cpu())
     return torch.cat(parts)
 
 

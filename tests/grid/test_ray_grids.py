@@ -26,8 +26,8 @@ name: kills
 dataset: {name: synthetic, size: 32, people: 8, per_person: 8}
 victim: {arch: vgg16_bn, width: 0.125}
 labels: [0, 1]
-attacks: [{name: gmi, gan: {name: wgan, steps: 120}}]
-defenses: [none, {name: gan_id, replay: 1, gan: {name: wgan, steps: 120}}]
+attacks: [{name: gmi, gan: {name: wgan, steps: 250}}]
+defenses: [none, {name: gan_id, replay: 1, gan: {name: wgan, steps: 250}}]
 budget: smoke
 """
 LIMIT = 240
