@@ -65,7 +65,8 @@ def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> Com
         **_mean_metrics(records, [cell["attack"] for cell in cells], COST_METRICS),
         **distances,
         attack_seconds=_mean(record.get("seconds") for record in _stages(records, cells, "attack")),
-        evaluator_accuracy=_evaluator_accuracy(records, cells),
+        evaluator_accuracy=_judge_accuracy(records, cells, "evaluator_accuracy"),
+        second_accuracy=_judge_accuracy(records, cells, "second_accuracy"),
     )
 
 
@@ -87,36 +88,45 @@ def _label_row(records: Records, row: Mapping[str, Any], cells: list[Cell], outc
 def rate(outcomes: pa.Table, column: str) -> Rate:
     """Share of attack images with `column` true, images of all labels pooled. None if any image lacks it.
 
-    Interval: bootstrap clustered by label, since a label's images share one model and succeed or fail
-    together. Where that is a point (all labels agree, so 0 of 160 would read as certain) and for a single
-    label: Wilson over the images.
+    Interval: see `pooled_rate`.
     """
     if not len(outcomes) or outcomes[column].null_count:
         return Rate()
     by_label: dict[int, list[float]] = {}
     for label, hit in zip(outcomes["label"].to_pylist(), outcomes[column].to_pylist(), strict=True):
         by_label.setdefault(label, []).append(float(hit))
+    return pooled_rate(by_label)
+
+
+def pooled_rate(by_label: Mapping[int, list[float]]) -> Rate:
+    """Share of hits, labels pooled.
+
+    Interval: bootstrap clustered by label, since a label's images share one model and succeed or fail
+    together. Where that is a point (all labels agree, so 0 of 160 would read as certain) and for a single
+    label: Wilson over the images.
+    """
     value = pooled_mean(by_label)
     if len(by_label) > 1:
         low, high = cluster_bootstrap(by_label)
         if low < high:
             return Rate(value, low, high)
-    return Rate(value, *wilson(int(pc.sum(outcomes[column]).as_py()), len(outcomes)))
+    hits = [hit for hits in by_label.values() for hit in hits]
+    return Rate(value, *wilson(int(sum(hits)), len(hits)))
 
 
 def target_accuracy(records: Records, cells: Iterable[Cell]) -> tuple[Rate, int]:
-    """MC(l_t): accuracy on the test images of the protected labels, with Wilson's interval, and their number.
+    """MC(l_t): accuracy on the test images of the protected labels, and their number; interval as `rate`.
 
     A model that several cells share counts each of its labels once.
     """
-    pairs = {(cell["accuracy"], cell["label"]) for cell in cells if cell["accuracy"] in records.predictions}
-    hits = images = 0
+    pairs = sorted({(cell["accuracy"], cell["label"]) for cell in cells if cell["accuracy"] in records.predictions})
+    by_label: dict[int, list[float]] = {}
     for key, label in pairs:
         table = records.predictions[key]
-        correct = table.filter(pc.field("label") == label)["correct"]
-        images += len(correct)
-        hits += pc.sum(correct).as_py() or 0
-    return (Rate(hits / images, *wilson(hits, images)) if images else Rate()), images
+        hits = table.filter(pc.field("label") == label)["correct"].to_pylist()
+        by_label.setdefault(label, []).extend(float(hit) for hit in hits)
+    images = sum(len(hits) for hits in by_label.values())
+    return (pooled_rate(by_label) if images else Rate()), images
 
 
 def _names(records: Records, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,13 +153,9 @@ def _named_rates(outcomes: pa.Table) -> dict[str, Any]:
     return found
 
 
-def _evaluator_accuracy(records: Records, cells: list[Cell]) -> float | None:
-    """F_E's accuracy on the test split, on which every attack accuracy stands."""
-    return _mean_metric(
-        records,
-        sorted({cell["evaluator_accuracy"] for cell in cells if cell.get("evaluator_accuracy")}),
-        "mc_all",
-    )
+def _judge_accuracy(records: Records, cells: list[Cell], name: str) -> float | None:
+    """An evaluator's own accuracy on the test split, on which its verdicts stand."""
+    return _mean_metric(records, sorted({cell[name] for cell in cells if cell.get(name)}), "mc_all")
 
 
 def _stages(records: Records, cells: list[Cell], name: str) -> Iterator[Mapping[str, Any]]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]  # (c, s, s)
 GridRow = Mapping[str, Any]
-UNDEFENDED = "none"
 TILE = 128  # pixels per side aimed at; images are enlarged by a whole factor
 _GAP, _MARGIN, _FONT = 8, 16, 15
 _TOP = _MARGIN + 4 * (_FONT + 6)  # title, a line of air, two lines of heading
@@ -116,10 +115,10 @@ def _inverted(rows: Sequence[GridRow], store: Store) -> list[_Column]:
         def image(label: int) -> Pixels | None:
             return best_by_target(store, [cell["attack"] for cell in row["cells"] if cell["label"] == label])
 
-        before = row["defense"] == UNDEFENDED
+        before = row.get("undefended", False)
         return _Column("inverted\nbefore" if before else f"inverted after:\n{row['defense']}", image)
 
-    return [column(row) for row in sorted(rows, key=lambda row: row["defense"] != UNDEFENDED)]
+    return [column(row) for row in sorted(rows, key=lambda row: not row.get("undefended", False))]
 
 
 def _first_cells(rows: Sequence[GridRow], split: str) -> dict[int, Mapping[str, Any]]:

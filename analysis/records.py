@@ -43,7 +43,7 @@ OUTCOME_SCHEMA = pa.schema(
         ("knn_picture", pa.string()),
     ]
 )
-READ_OF_CELL = ("evaluate", "accuracy", "attack", "evaluator_accuracy")
+READ_OF_CELL = ("evaluate", "accuracy", "attack", "evaluator_accuracy", "second_accuracy")
 UPSTREAM_OF_CELL: dict[str, tuple[str, ...]] = {
     "evaluate": ("attack", "target", "fakes_private", "fakes_public"),
     "accuracy": ("target", "fakes_private", "fakes_public"),

@@ -13,7 +13,7 @@ from analysis.page import html
 from analysis.picture import pictures
 from analysis.records import Document, Failure, Missing, Records, read_records
 from analysis.rows import ComparisonRow, LabelRow
-from analysis.wording import Remark, remarks
+from analysis.wording import SECOND, Remark, percent, remarks
 from grid.store import Store
 
 FORMATS = ("table", "markdown", "latex", "csv", "html")
@@ -34,7 +34,7 @@ def read_report(document: Document, store: Store) -> Report:
     """Read a grid's records and pool them. Never fails on stages that are missing; they are named."""
     records = read_records(document, store)
     rows = compare(records)
-    notes = [*control_notes(document), *distance_notes(records)]
+    notes = [*evaluator_notes(rows), *control_notes(document), *distance_notes(records)]
     lines = remarks(rows, records.missing, records.failures, records.classes, notes)
     return Report(tuple(rows), tuple(compare_labels(records)), tuple(lines), records.missing, records.failures)
 
@@ -66,7 +66,7 @@ def write_report(
     return {name: out / name for name in sorted(content)}
 
 
-def render(document: Document, store: Store, format_: str) -> str:
+def render(document: Document, store: Store, format_: str, *, private: bool = True) -> str:
     """One format as text: markdown, latex, csv or html. Raises ValueError on another."""
     report = read_report(document, store)
     if format_ == "markdown":
@@ -76,7 +76,7 @@ def render(document: Document, store: Store, format_: str) -> str:
     if format_ == "csv":
         return csv(report.rows)
     if format_ == "html":
-        return page(document, report, pictures(document, store))
+        return page(document, report, pictures(document, store, private=private))
     raise ValueError(f"unknown format {format_!r}; choose from {', '.join(FORMATS)}")
 
 
@@ -99,6 +99,13 @@ def protocol(document: Document) -> Iterator[str]:
     for field, settings in (("defense", "settings"), ("attack", "attack_settings")):
         lines = (f"{field} {row[field]}: {_settings(row.get(settings))}" for row in document["rows"])
         yield from dict.fromkeys(lines)
+
+
+def evaluator_notes(rows: Sequence[ComparisonRow]) -> list[str]:
+    """How good the judges are: every attack accuracy stands on them."""
+    known = {(row.dataset, percent(row.evaluator_accuracy), percent(row.second_accuracy)) for row in rows}
+    text = "Test accuracy of the judges on {}: F_E {}%, " + SECOND + " {}%."
+    return [text.format(*names) for names in sorted(known)]
 
 
 def control_notes(document: Document) -> list[str]:

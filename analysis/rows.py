@@ -24,8 +24,8 @@ class ComparisonRow:
 
     labels, seeds, cells: planned; cells_missing: those without outcomes or test accuracy; images: attack
     images pooled. mc_all: mean over the row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity,
-    target_confidence, passes, queries, attack_seconds: mean over the row's cells. evaluator_accuracy: of F_E
-    on the test split.
+    target_confidence, passes, queries, attack_seconds: mean over the row's cells. evaluator_accuracy,
+    second_accuracy: of F_E and of the second evaluator on the test split.
     """
 
     dataset: str
@@ -64,6 +64,7 @@ class ComparisonRow:
     queries: float | None
     attack_seconds: float | None
     evaluator_accuracy: float | None
+    second_accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

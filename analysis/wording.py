@@ -13,7 +13,7 @@ SECOND = "†"  # marks the second evaluator's columns
 CONVERGED = 0.8
 NOT_CONVERGED = "the attack did not converge on the target; a low AA is not yet evidence"
 INTERVALS = (
-    "AA, MC, target conf. in percent, with 95% intervals: AA by a bootstrap clustered by label (Wilson where "
+    "AA, MC, target conf. in percent, with 95% intervals by a bootstrap clustered by label (Wilson where that "
     "that has nothing to vary), MC l_t by Wilson."
 )
 _KEYS_SHOWN = 3
@@ -137,7 +137,7 @@ def remarks(
     """
     found = [
         Remark("note", INTERVALS),
-        Remark("note", f"{SECOND} second evaluator: used for selection."),
+        Remark("note", f"{SECOND} second evaluator: used for selection, where anything is selected; F_E never is."),
     ]
     for dataset in dict.fromkeys(row.dataset for row in rows):
         if number_of := (classes or {}).get(dataset):

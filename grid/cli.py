@@ -44,6 +44,10 @@ def main() -> None:
     except SpecError as error:
         _complain(error.problems)
         sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"decoygrid: {where}{error.strerror or error}; what is stored stays", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
 
 
 @app.command()
@@ -113,6 +117,9 @@ def report(
         str, typer.Option("--format", help="table, markdown, latex, csv or html; to stdout unless --out")
     ] = "table",
     out: Annotated[Path | None, typer.Option(help="write all formats and the pictures into this folder")] = None,
+    private: Annotated[
+        bool, typer.Option("--private/--no-private", help="private photographs in pictures, beside the inverted ones")
+    ] = True,
     export: Annotated[
         Path | None, typer.Option(help="copy the records (no weights, no images) into this folder")
     ] = None,
@@ -120,9 +127,17 @@ def report(
     """Rebuild tables and pictures from records."""
     from grid.commands import report_grid
 
-    raise typer.Exit(
-        report_grid(spec, overrides or [], store_uri=store, records=records, format_=format_, out=out, export=export)
+    code = report_grid(
+        spec,
+        overrides or [],
+        store_uri=store,
+        records=records,
+        format_=format_,
+        out=out,
+        private=private,
+        export=export,
     )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import tempfile
 import time
@@ -50,6 +51,7 @@ def run_grid(
     plan = expand(spec)
     store = open_store(store_uri)
     folder = out or Path("results") / plan.name
+    check_folder(folder)
     document = {**plan.document(), "written": time.time()}
     if _without_time(store.read_document(document_name(plan.name)) or {}) != _without_time(document):
         store.write_document(document_name(plan.name), document)
@@ -77,6 +79,7 @@ def report_grid(
     records: Path | None,
     format_: str,
     out: Path | None,
+    private: bool,
     export: Path | None,
 ) -> int:
     """Tables and pictures from the store, or from committed records."""
@@ -85,7 +88,7 @@ def report_grid(
 
     if format_ not in FORMATS:
         raise SpecError([Problem("--format", choices(format_, FORMATS, what="format"))])
-    spec = load_spec(spec_path, overrides)
+    spec = load_spec(spec_path, overrides, look=records is None)
     if records is not None and not records.is_dir():
         raise SpecError([Problem("--records", f"no folder {str(records)!r}")])
     store = open_store(str(records) if records is not None else store_uri, writable=False)
@@ -100,18 +103,21 @@ def report_grid(
             ]
         )
     say = console()
+    for folder in (out, export):
+        if folder is not None:
+            check_folder(folder)
     if export is not None:
         count = export_records(document, document_name(spec.name), store, export)
         say.print(f"{count} records: {export}", markup=False, soft_wrap=True)
         return 0
     report = read_report(document, store)
     if out is not None:
-        for name, path in write_report(document, store, out).items():
+        for name, path in write_report(document, store, out, private=private).items():
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     elif format_ == "table":
         say.print(terminal(report.rows, report.remarks, report.failures, width=say.width))
     else:
-        sys.stdout.write(render(document, store, format_))
+        sys.stdout.write(render(document, store, format_, private=private))
     return 0
 
 
@@ -143,6 +149,16 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
         f"{done.unchanged} unchanged, {done.removed} removed"
     )
     return 0
+
+
+def check_folder(folder: Path) -> None:
+    """SpecError (exit 2) unless files can be written into the folder, before anything is computed for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SpecError([Problem(f"--out {folder}", f"cannot be written: {error.strerror or error}")]) from error
 
 
 def open_store(uri: str, *, writable: bool = True) -> Store:
@@ -191,9 +207,10 @@ def _executor(
     from grid.ray_executor import InfeasibleError, RayExecutor
 
     say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
+    _probe(address)
     try:
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
-    except (ConnectionError, OSError, ValueError) as error:
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         line = str(error).splitlines()[0]
         raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}")]) from error
     try:
@@ -204,6 +221,19 @@ def _executor(
         raise SpecError([Problem("resources", str(error))]) from error
     say.print(f"Ray is up: {executor.shape}", markup=False)
     return executor, executor.parallel
+
+
+def _probe(address: str) -> None:
+    """Ray waits for minutes on a place where nobody listens; a socket knows at once."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("local", "auto"):
+        return
+    if not colon or not port.isdigit():
+        raise SpecError([Problem("--address", f"{address!r} is neither local, auto nor HOST:PORT")])
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise SpecError([Problem("--address", f"nobody answers at {address}: {error}")]) from error
 
 
 class _Notifying:

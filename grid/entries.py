@@ -79,7 +79,7 @@ def check_settings(
     try:
         return model(**settings)
     except ValidationError as error:
-        problems.extend(from_validation(error, place, model.model_fields))
+        problems.extend(from_validation(error, place, model))
         return None
 
 

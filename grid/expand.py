@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,12 +43,7 @@ def expand(spec: Spec) -> Plan:
             rows += world.rows()
             names.update(world.names)
     plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec))
-    plan = Plan(
-        **{
-            **plan.__dict__,
-            "names": {key: names.get(key, stage.kind) for key, stage in plan.stages().items()},
-        }
-    )
+    plan = replace(plan, names={key: names.get(key, stage.kind) for key, stage in plan.stages().items()})
     if found := leaks(plan):
         raise SpecError(found)
     return plan
@@ -180,25 +175,24 @@ class _World:
         distance = Distance(
             evaluations=tuple(cell.evaluate for cell in cells),
             reference=self.split("train", "private"),
-            evaluator=cells[0].evaluate.evaluator,
             inception=self.inception,
             **self.common(self.spec.seeds[0]),
         )
         self._named(f"distances {defense.shown} under {attack.shown}", distance)
-        settings = defense.defense.model_dump(exclude={"fakes", "gan"})
-        if defense.defense.generators:
-            settings["gan"] = " ".join(gan.name for gan in defense.defense.generators)
         sample = cells[0].evaluate.attack
-        shown = {k: v for k, v in sample.config.items() if not isinstance(v, dict) and k not in ("label", "seed")}
+        shown = {name: value for name, value in sample.config.items() if name not in ("label", "seed")}
+        shown = {name: value for name, value in shown.items() if not isinstance(value, dict)}
         return Row(
-            self.choice.shown,
-            self.victim.shown,
-            defense.shown,
-            attack.shown,
-            settings,
-            shown,
-            cells,
-            distance,
+            dataset=self.choice.shown,
+            victim=self.victim.shown,
+            defense=defense.shown,
+            attack=attack.shown,
+            undefended=all(protected[defense.shown, cell.seed, cell.label].pairs == () for cell in cells),
+            control=isinstance(sample, GeneratorAttack) and getattr(sample.gan, "steps", None) == 0,
+            settings=_flat(defense.defense.model_dump()),
+            attack_settings={**shown, **_gan_settings(attack.gan)},
+            cells=cells,
+            distance=distance,
         )
 
     def _cell(self, defense: DefenseChoice, attack: AttackChoice, seed: int, label: int, protected: Protected) -> Cell:
@@ -262,6 +256,23 @@ def _digest_of(spec: Spec, path: str | None, sources: dict[str, Path]) -> str | 
     digest = file_digest(found)
     sources[digest] = found
     return digest
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a defense as plain values: `fakes: {count: 8}` becomes `fakes_count: 8`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name == "gan":
+            flat |= _gan_settings(GANChoice(**value))
+        elif isinstance(value, dict):
+            flat |= {f"{name}_{inner}": item for inner, item in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _gan_settings(gan: GANChoice | None) -> dict[str, Any]:
+    return {} if gan is None else {"gan": gan.name, **{f"gan_{name}": value for name, value in gan.settings.items()}}
 
 
 def _plain_spec(spec: Spec) -> dict[str, Any]:

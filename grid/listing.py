@@ -34,7 +34,7 @@ METRICS = {
     "knn_sqdist": "squared F_E feature distance to the nearest private training picture of l_t",
     "diversity": "mean squared F_E feature distance between two attack images of a label",
     "target_confidence": "share of attack images that the target gives l_t with p >= 0.9",
-    "evaluator_accuracy": "test accuracy of F_E itself, on which every attack accuracy stands",
+    "evaluator_accuracy, second_accuracy": "test accuracy of the evaluators themselves, on which every AA stands",
     "passes, queries": "forward and backward passes, and forward passes alone, of one sample through the target",
 }
 

@@ -20,7 +20,8 @@ from tasks.data.manifest import file_digest
 COEFFICIENTS = ("alpha", "beta", "omega", "gamma", "lambda3", "lpri", "replay", "rounds")
 WEIGHTS = ("alpha", "beta", "omega", "replay")
 PLANNED = ("labels", "seeds", "cells", "cells_missing")
-IN_TABLE_ONLY = (*PLANNED, "mc_target_images", "aa_top5_second", "evaluator_accuracy", "attack_seconds")
+JUDGES = ("evaluator_accuracy", "second_accuracy")
+IN_TABLE_ONLY = (*PLANNED, *JUDGES, "mc_target_images", "aa_top5_second", "attack_seconds")
 IDENTITY = ("dataset", "victim", "defense", "attack")
 CELL_STAGES = ("attack", "evaluate", "accuracy")
 # MLflow sorts by name and shows seven metrics of a comparison without scrolling: what decides stands first.

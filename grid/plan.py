@@ -43,6 +43,8 @@ class Row:
     victim: str
     defense: str
     attack: str
+    undefended: bool
+    control: bool  # the attack's generator is untrained
     settings: Mapping[str, Any]
     attack_settings: Mapping[str, Any]
     cells: tuple[Cell, ...]
@@ -106,7 +108,8 @@ def _row_document(row: Row) -> dict[str, Any]:
         "victim": row.victim,
         "defense": row.defense,
         "attack": row.attack,
-        "control": False,
+        "control": row.control,
+        "undefended": row.undefended,
         "settings": dict(row.settings),
         "attack_settings": dict(row.attack_settings),
         "distance": row.distance.key,
@@ -149,7 +152,9 @@ def leaks(plan: Plan) -> list[Problem]:
         for parent in stage.upstream:
             if isinstance(stage, measuring):
                 continue
-            if isinstance(parent, Split) and parent.part == "test":
+            if isinstance(parent, Split) and (
+                parent.part == "test" or (parent.part == "all" and parent.audience == "private")
+            ):
                 problems.append(Problem(key, f"takes the test split {parent.key}, which only evaluation may"))
             if isinstance(parent, Classifier) and parent.role in EVALUATORS:
                 problems.append(Problem(key, f"takes the {parent.role} {parent.key}, which only evaluation may"))
@@ -158,6 +163,8 @@ def leaks(plan: Plan) -> list[Problem]:
         if isinstance(stage, GeneratorAttack) and stage.gan.key in stage.target.closure():
             text = f"attacks with {stage.gan.key}, which the target's own defense used; train the attacker's apart"
             problems.append(Problem(key, text))
+        if isinstance(stage, GeneratorAttack) and stage.gan.role == "defender":
+            problems.append(Problem(key, f"attacks with a GAN of the defender, {stage.gan.key}"))
         if isinstance(stage, GAN) and stage.role == "attacker" and stage.data.audience != "attacker":
             whose = {"defender": "the defender's public", "classifier": "F_C's public"}.get(
                 stage.data.audience, "private"

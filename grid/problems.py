@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 
 class Problem(NamedTuple):
@@ -39,25 +39,28 @@ def join_place(place: str, *parts: str | int) -> str:
     return place
 
 
-def from_validation(error: ValidationError, place: str, fields: Iterable[str]) -> list[Problem]:
+def from_validation(error: ValidationError, place: str, model: type[BaseModel]) -> list[Problem]:
     """Pydantic's errors as problems below `place`; unknown keys get the valid ones."""
     problems = []
     for item in error.errors():
         where = join_place(place, *item["loc"])
         if item["type"] == "extra_forbidden":
             key = str(item["loc"][-1])
-            valid = fields if len(item["loc"]) == 1 else _nested_fields(error, item["loc"])
+            valid = _fields_at(model, item["loc"][:-1])
             problems.append(Problem(where, choices(key, valid, what="key")))
         else:
             problems.append(Problem(where, f"{_sentence(item)} (got {_shown(item['input'])})"))
     return problems
 
 
-def _nested_fields(error: ValidationError, loc: Sequence[str | int]) -> list[str]:
-    del error
-    from tasks.inversion.settings import FakesSettings
-
-    return sorted(FakesSettings.model_fields) if loc[0] == "fakes" else []
+def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The keys that a model, or the model in its field `loc`, takes."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)
 
 
 def _sentence(item: Any) -> str:

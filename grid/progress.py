@@ -58,7 +58,9 @@ class LineDisplay:
         return
 
     def ended(self, outcome: Outcome, name: str, progress: Progress) -> None:
-        if outcome.error is not None:
+        if outcome.damaged is not None:
+            self._say(f"[{progress.done}/{progress.total}] {name} waits: {outcome.error}")
+        elif outcome.error is not None:
             self._say(f"[{progress.done}/{progress.total}] FAILED {name}: {outcome.error}")
         elif outcome.record is not None:
             self._say(

@@ -12,7 +12,6 @@ from grid.spec import ResourceRequest
 from tasks.stage import Group, Stage
 
 LOST_WORKER_RETRIES = 8  # a killed worker or node costs a retry, which resumes from the checkpoint
-LIGHT: set[Group] = {"data", "metrics"}
 
 
 class InfeasibleError(Exception):
@@ -61,9 +60,10 @@ class RayExecutor:
         """What a stage asks of Ray: {num_cpus, num_gpus}."""
         wanted = self._resources.get(stage.group)
         cpus = wanted.cpu if wanted is not None and wanted.cpu is not None else float(getattr(stage, "threads", 1))
-        default_gpu = 0.0 if stage.group == "data" else 0.25 if stage.group == "metrics" else 1.0
-        gpus = (wanted.gpu if wanted is not None else default_gpu) if self._gpus else 0.0
         needs_gpu = getattr(stage, "numerics", "cpu_fp32") != "cpu_fp32"
+        light = 0.25 if needs_gpu else 0.0
+        default_gpu = {"data": light, "metrics": max(light, 0.25)}.get(stage.group, 1.0)
+        gpus = (wanted.gpu if wanted is not None else default_gpu) if self._gpus else 0.0
         if needs_gpu and not gpus:
             raise InfeasibleError(
                 f"{stage.key} has numerics {getattr(stage, 'numerics', '')!r}, but "
@@ -96,6 +96,8 @@ class RayExecutor:
         key = self._running.pop(reference)
         try:
             outcome: Outcome = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            return Outcome(key, error=f"the worker could not run it: {str(error.cause or error).splitlines()[-1]}")
         except self._ray.exceptions.RayError as error:
             return Outcome(key, error=f"lost after {LOST_WORKER_RETRIES} retries: {type(error).__name__}")
         return outcome

@@ -102,6 +102,7 @@ class Reconciler:
         self._costs = costs
         self._stages = plan.stages()
         self._repairs: dict[str, int] = {}
+        self._needs = {key: stage.closure().keys() - {key} for key, stage in self._stages.items()}
 
     def run(self, missing: Mapping[str, Stage], damaged: Mapping[str, str]) -> Result:
         """Run all that is missing; returns when nothing more can be done."""
@@ -123,7 +124,7 @@ class Reconciler:
         key = outcome.key
         self._running.discard(key)
         if outcome.damaged is not None and self._repairs.get(outcome.damaged, 0) < MAX_REPAIRS:
-            self._repair(outcome.damaged, str(outcome.error))
+            self._repair(outcome.damaged, outcome.damaged_attempt, str(outcome.error))
             self._todo[key] = self._stages[key]
         elif outcome.error is not None:
             self._result.failed[key] = outcome.error
@@ -134,26 +135,33 @@ class Reconciler:
                 self._costs.learn(outcome.record)
         self._observer.ended(outcome, self._plan.names[key], self._progress())
 
-    def _repair(self, key: str, reason: str) -> None:
-        """An artifact was found damaged when it was loaded: forget it and compute it again first."""
+    def _repair(self, key: str, attempt: str | None, reason: str) -> None:
+        """An artifact was found damaged when it was loaded: forget it and compute it again first.
+
+        Several dependants may report the same damage; one that speaks of an attempt that is no longer the
+        stored one is late, and only has to try again.
+        """
+        stored = self._store.done(key)
+        late = stored is not None and attempt is not None and stored["attempt"] != attempt
+        if late or key in self._todo or key in self._running:
+            return
         self._repairs[key] = self._repairs.get(key, 0) + 1
         self._store.invalidate(key)
         if key not in self._result.repaired and key not in self._result.computed:
             self._result.reused -= 1
         self._result.repaired[key] = reason
-        if key not in self._running:
-            self._todo[key] = self._stages[key]
+        self._todo[key] = self._stages[key]
         self._observer.said(f"{reason}; {self._plan.names[key]} is computed again")
 
     def _block_dependants(self, failed: str) -> None:
-        for key, stage in list(self._todo.items()):
-            if failed in stage.closure():
+        for key in list(self._todo):
+            if failed in self._needs[key]:
                 self._result.blocked[key] = failed
                 del self._todo[key]
 
     def _ready(self) -> Iterable[str]:
         waiting = self._todo.keys() | self._running
-        return (key for key, stage in self._todo.items() if not any(p.key in waiting for p in stage.upstream))
+        return (key for key in self._todo if not (self._needs[key] & waiting))
 
     def _submit_ready(self) -> None:
         heap = [(-self._rank.get(key, 0.0), key) for key in self._ready()]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from grid.store import Heartbeat, Store, new_attempt
+from grid.store import Heartbeat, Store, StoreError, new_attempt
 from tasks.artifact import DamagedArtifactError
 from tasks.context import Context
 from tasks.stage import ComputeStage, Stage
@@ -45,11 +45,18 @@ class Outcome(NamedTuple):
     record: Mapping[str, Any] | None = None
     error: str | None = None
     damaged: str | None = None  # key of the damaged upstream stage
+    damaged_attempt: str | None = None
 
 
 def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outcome:
     """Run `stage`, put its product into the store, and say how it ended. Raises nothing a stage raises."""
-    store, attempt = Store(store_uri), new_attempt()
+    attempt = new_attempt()
+    try:
+        store = Store(store_uri)
+    except StoreError as error:
+        return Outcome(stage.key, error=str(error))
+    if (record := store.done(stage.key)) is not None:  # a lost worker had finished it, or another driver did
+        return Outcome(stage.key, record=record)
     who = {"host": socket.gethostname(), "pid": os.getpid(), "attempt": attempt, "started": time.time()}
     try:
         with (
@@ -58,7 +65,7 @@ def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outc
         ):
             record = _run(stage, store, attempt, Path(folder), sources)
     except DamagedArtifactError as error:
-        return Outcome(stage.key, error=str(error), damaged=error.key)
+        return Outcome(stage.key, error=str(error), damaged=error.key, damaged_attempt=error.attempt)
     except Exception as error:  # noqa: BLE001  a stage may fail in any way; the grid goes on without it
         line = f"{type(error).__name__}: {error}".splitlines()[0]
         with suppress(OSError):  # a full disk may be why it failed

@@ -107,25 +107,31 @@ KEYS: dict[str, Any] = {
 }
 
 
-def load_spec(path: str, overrides: Sequence[str] = ()) -> Spec:
-    """Read and check a spec file (or a shipped spec's name). SpecError lists every problem with its place."""
+def load_spec(path: str, overrides: Sequence[str] = (), *, look: bool = True) -> Spec:
+    """Read and check a spec file (or a shipped spec's name). SpecError lists every problem with its place.
+
+    Without `look` the data that it names are not looked at (a report from committed records needs none).
+    """
     source = read_source(path, overrides)
     parser = _Parser(source)
     spec = parser.parse()
-    problems = [*parser.problems, *_same_network(spec), *data_problems(spec)]
+    problems = [*parser.problems, *_same_network(spec), *(data_problems(spec) if look else ())]
     if problems:
         raise SpecError([Problem(source.place(p.place), p.message) for p in problems])
     return spec
 
 
 def _same_network(spec: Spec) -> list[Problem]:
-    """An evaluator with the victim's architecture would share its blind spots (the paper: another structure)."""
+    """Judges that share an architecture with the victim, or with each other, share its blind spots."""
+    evaluator, second = (settings.get("arch") for settings in (spec.evaluator, spec.second_evaluator))
     problems = []
-    for key, settings in (("evaluator", spec.evaluator), ("second_evaluator", spec.second_evaluator)):
-        for victim in spec.victims:
-            if settings.get("arch") is not None and settings.get("arch") == victim.settings.get("arch"):
-                text = f"has the victim's architecture {settings['arch']!r}; an evaluator must have another"
-                problems.append(Problem(join_place(key, "arch"), text))
+    for key, arch in (("evaluator", evaluator), ("second_evaluator", second)):
+        if arch is not None and arch in {victim.settings.get("arch") for victim in spec.victims}:
+            text = f"has the victim's architecture {arch!r}; an evaluator must have another"
+            problems.append(Problem(join_place(key, "arch"), text))
+    if evaluator is not None and evaluator == second:
+        text = f"is {second!r} like the evaluator; the second evaluator must have another architecture"
+        problems.append(Problem("second_evaluator.arch", text))
     return problems
 
 
@@ -247,6 +253,9 @@ class _Parser:
             weights = self._text(join_place(place, "weights"), settings.get("weights"))
             shown = self._text(join_place(place, "as"), settings.get("as"))
             settings = {key: item for key, item in settings.items() if key not in ("weights", "as")}
+            if weights is not None:
+                for key in settings.keys() - {"arch", "width"}:
+                    self._problem(join_place(place, str(key)), "has no use beside `weights:`, which are not trained")
             checked = self._checked(Classifier, self._network("victim", settings), place)
             if checked is not None:
                 arch = checked.get("arch", "vgg16_bn")

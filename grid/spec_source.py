@@ -122,7 +122,7 @@ def _override(content: dict[str, Any], override: str) -> None:
                 target[int(part)] = {"name": target[int(part)]}
             key: Any = int(part)
         elif isinstance(target, dict):
-            key = part
+            key = int(part) if part.isdigit() and int(part) in target else part
             if not last and isinstance(target.get(part), str):
                 target[part] = {"name": target[part]}
         else:

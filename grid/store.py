@@ -7,6 +7,7 @@ the size and sha256 of every file, so that a damaged artifact is found and compu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -104,8 +105,9 @@ class Store:
         full = {**record, "key": key, "attempt": attempt, "files": files}
         full["digest"] = _self_digest(full)
         self._write_json(f"{key}/{DONE}", full)
-        self._delete(f"{key}/{FAILED}")
-        self._delete_dir(f"{key}/{CHECKPOINTS}")
+        with contextlib.suppress(OSError):  # it is done; another driver may be tidying up as well
+            self._delete(f"{key}/{FAILED}")
+            self._delete_dir(f"{key}/{CHECKPOINTS}")
         return full
 
     def load(self, key: str) -> Artifact:
@@ -203,9 +205,9 @@ class Store:
                 pafs.copy_files(remote, str(local), source_filesystem=self._fs)
             digest = file_digest(local)
         except OSError as error:
-            raise DamagedArtifactError(key, f"{name} cannot be read ({error})") from error
+            raise DamagedArtifactError(key, f"{name} cannot be read ({error})", attempt) from error
         if digest != record["files"][name]["sha256"]:
-            raise DamagedArtifactError(key, f"{name} has other content than was written (sha256 differs)")
+            raise DamagedArtifactError(key, f"{name} has other content than was written (sha256 differs)", attempt)
         self._verified.add((key, f"{attempt}/{name}"))
         return local
 
@@ -243,7 +245,7 @@ class Store:
     def _read_json(self, name: str) -> dict[str, Any] | None:
         try:
             content = json.loads(self._read(f"{self._root}/{name}"))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None
 
@@ -311,11 +313,13 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._store.end_beat(self._key, self._attempt)
+        with contextlib.suppress(OSError):
+            self._store.end_beat(self._key, self._attempt)
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            self._store.beat(self._key, self._attempt, self._who)
+            with contextlib.suppress(OSError):  # the work goes on without a heartbeat
+                self._store.beat(self._key, self._attempt, self._who)
 
 
 def new_attempt() -> str:

@@ -36,6 +36,8 @@ def show_plan(spec: str, overrides: Sequence[str], *, store_uri: str, as_json: b
     console.print(f"{content['stages']} stages (a script without sharing would run {shared})", markup=False)
     left = content["estimated_seconds"]
     cost = f"about {duration(left)} of work" if left is not None else "cost unknown: nothing like it was recorded"
+    if left is not None and content["stages_without_estimate"]:
+        cost += f", without {content['stages_without_estimate']} stages whose cost is unknown"
     console.print(f"{content['done']} done, {content['missing']} missing: {cost}", markup=False)
 
 
@@ -136,8 +138,9 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
         emit_json(record)
         return
     console = Console(highlight=False)
+    where = f" on {record['host']}" if "host" in record else ""
     memory = f"{record['peak_memory_bytes'] / 2**20:.0f} MiB"
-    console.print(f"{record['key']}  ({record['seconds']:.1f} s on {record['host']}, {memory})", markup=False)
+    console.print(f"{record['key']}  ({record['seconds']:.1f} s{where}, {memory})", markup=False)
     for title, content in (
         ("metrics", record["metrics"]),
         ("config", record["config"]),
@@ -145,6 +148,8 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
     ):
         if content:
             console.print(_pairs(title, content))
+    if record["upstream"]:
+        console.print("upstream: " + ", ".join(record["upstream"]), markup=False, soft_wrap=True)
     files = {
         name: f"{entry['size']} bytes, sha256 {entry['sha256'][:16]}..." for name, entry in record["files"].items()
     }

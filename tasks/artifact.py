@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class DamagedArtifactError(Exception):
     """A stored file is missing or is not what was written; the stage `key` has to be computed again."""
 
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(key, reason)
-        self.key, self.reason = key, reason
+    def __init__(self, key: str, reason: str, attempt: str | None = None) -> None:
+        super().__init__(key, reason, attempt)
+        self.key, self.reason, self.attempt = key, reason, attempt
 
     def __str__(self) -> str:
         return f"artifact {self.key} is damaged: {self.reason}"

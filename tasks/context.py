@@ -55,7 +55,7 @@ class Context:
         self.resumed_from: int | None = None
 
     def load(self, stage: Stage) -> Artifact:
-        """The finished product of an upstream stage; a stage outside this one's fields is refused."""
+        """The finished product of a stage upstream of this one, however far; any other is refused."""
         if stage.key not in {parent.key for parent in self.stage.closure().values()}:
             raise KeyError(f"{self.stage.key} may not read {stage.key}: it is not upstream of it")
         return self._load(stage)
@@ -105,8 +105,11 @@ class Context:
         if self._storage is None or (not force and time.monotonic() - self._last_checkpoint < self._interval):
             return
         data = checkpoints.pack({"step": step, "curves": list(self.curves), "state": state()})
-        self._storage.write(step, data)
         self._last_checkpoint = time.monotonic()
+        try:
+            self._storage.write(step, data)
+        except OSError as error:  # a checkpoint only saves time; the training goes on
+            self.note("checkpoint", f"could not be written at step {step}: {error}")
 
     def restore(self) -> tuple[int, State] | None:
         """(step, state) of the last good checkpoint of a killed run, or None; its curves are taken up."""

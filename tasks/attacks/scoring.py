@@ -55,8 +55,8 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
     }
     pq.write_table(pa.table(rows), ctx.out / "samples.parquet")
     return {
-        "target_confidence": (target_p >= CONVERGED).float().mean().item(),
-        "target_accuracy": (probabilities.argmax(dim=1) == stage.label).float().mean().item(),
+        "target_confidence": (target_p >= CONVERGED).double().mean().item(),
+        "target_accuracy": (probabilities.argmax(dim=1) == stage.label).double().mean().item(),
         "mean_loss": inverted.losses.mean().item(),
         "passes": float(inverted.passes),
         "queries": float(inverted.queries),

@@ -91,6 +91,9 @@ class Dataset(Config):
                     f"private and public people overlap: {_some(overlap)}; choose disjoint ones",
                 )
             )
+        for field, people in (("private_people", private), ("public_people", public)):
+            if twice := sorted({person for person in people if people.count(person) > 1}):
+                problems.append(Problem(field, f"names people twice: {_some(twice)}"))
         problems += count_problems(private, public)
         if problems:
             raise DataProblemsError(problems)

@@ -66,16 +66,17 @@ class Folder(Dataset):
         problems: list[Problem] = []
         scans = {field: _scan(field, path, problems) for field, path in roots.items()}
         if problems:
-            raise DataProblemsError(problems[:_MOST_PROBLEMS])
+            raise DataProblemsError(_first(problems))
         if "root" in roots:
             private, public = self.choose_people(sorted(scans["root"].files))
+            problems += _same_pictures("root", scans["root"], private, scans["root"], public)
         else:
             private, public = tuple(sorted(scans["private"].files)), tuple(sorted(scans["public"].files))
             problems += _overlaps(scans["private"], scans["public"]) + count_problems(private, public)
         counts = {p: len(files) for scan in scans.values() for p, files in scan.files.items() if p in private + public}
         problems += picture_problems(self, counts, private, {p: field for field, s in scans.items() for p in s.files})
         if problems:
-            raise DataProblemsError(problems[:_MOST_PROBLEMS])
+            raise DataProblemsError(_first(problems))
         manifests = {person: scan.manifest for scan in scans.values() for person in scan.files}
         sources = {scan.manifest: roots[field] for field, scan in scans.items()}
         channels: Literal[1, 3] = self.channels or (1 if all(scan.grey for scan in scans.values()) else 3)
@@ -87,6 +88,9 @@ class Folder(Dataset):
 
     def _roots(self, base: Path) -> dict[str, Path]:
         given = {field: value for field in ("root", "private", "public") if (value := getattr(self, field)) is not None}
+        if "root" not in given and (self.private_people or self.public_people):
+            text = "private_people and public_people choose from one `root`; two folders say it themselves"
+            raise DataProblemsError([Problem("private_people", text)])
         if set(given) not in ({"root"}, {"private", "public"}):
             text = f"give either root, or private and public; got {', '.join(given) or 'none of them'}"
             raise DataProblemsError([Problem("root", text)])
@@ -164,11 +168,28 @@ def _memory() -> Path:
 def _overlaps(private: _Scan, public: _Scan) -> list[Problem]:
     names = sorted(private.files.keys() & public.files.keys())
     problems = [Problem("public", f"private and public people overlap: {name!r} is in both folders") for name in names]
-    known = {digest: path for path, digest in private.digests.items()}
-    for path, digest in public.digests.items():
-        if digest in known and path.parent.name not in names:
-            problems.append(Problem("public", f"{path} is the same picture as the private {known[digest]}"))
-    return problems
+    others = [person for person in public.files if person not in names]
+    return problems + _same_pictures("public", private, tuple(private.files), public, others)
+
+
+def _same_pictures(
+    field: str, private: _Scan, private_people: Sequence[str], public: _Scan, public_people: Sequence[str]
+) -> list[Problem]:
+    """Pictures that a private and a public person share, by content."""
+    known = {private.digests[path]: path for person in private_people for path in private.files[person]}
+    return [
+        Problem(field, f"{path} is the same picture as the private {known[public.digests[path]]}")
+        for person in public_people
+        for path in public.files[person]
+        if public.digests[path] in known
+    ]
+
+
+def _first(problems: list[Problem]) -> list[Problem]:
+    """Not more than a person wants to read, and how many more there are."""
+    rest = len(problems) - _MOST_PROBLEMS
+    more = [Problem(problems[-1].field, f"and {rest} more problems like these")] if rest > 0 else []
+    return problems[:_MOST_PROBLEMS] + more
 
 
 def _listable(path: Path) -> bool:

@@ -46,7 +46,7 @@ class Defense(Config):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """What this defense adds to the paper's; the row's name must say it."""
+        """What this defense adds to the paper's, or leaves out; the row's name must say it."""
         return ()
 
     @property

@@ -32,8 +32,14 @@ class GANID(FinetuneSettings, Defense):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        other = (self.lpri,) if self.lpri != "detached" else ()
-        return (*(("replay",) if self.replay > 0 else ()), *other)
+        named = {
+            "replay": self.replay > 0,
+            self.lpri: self.lpri != "detached",
+            "no_l_pri": self.alpha == 0,
+            "no_l_pub": self.beta == 0,
+            "no_l_cl": not self.consolidates,
+        }
+        return tuple(name for name, there in named.items() if there)
 
     @property
     def generators(self) -> tuple[GANChoice, ...]:

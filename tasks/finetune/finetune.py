@@ -53,8 +53,6 @@ class Finetune(FinetuneSettings, Model):
         labels = [pair.label for pair in self.pairs]
         if labels != sorted(set(labels)):
             raise ValueError(f"pairs must be sorted by label, each label once, but got {labels=}")
-        if self.alpha == self.beta == self.replay == 0:
-            raise ValueError("alpha, beta and replay are all 0: nothing would change the victim")
         if self.consolidates and self.fisher is None:
             raise ValueError("omega * lambda3 > 0 needs a fisher")
         if self.replay > 0 and self.train is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.stage import Config
 
@@ -30,6 +30,12 @@ class FinetuneSettings(Config):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     augment: bool = Field(True, description="flips, small affine maps, brightness, as the victim was trained with")
     clip_norm: float = Field(1.0, gt=0, description="the gradient of all terms but L_CL is scaled down to this norm")
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.alpha == self.beta == self.replay == 0:
+            raise ValueError("alpha, beta and replay are all 0: nothing would change the victim")
+        return self
 
     @property
     def consolidates(self) -> bool:

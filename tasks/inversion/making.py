@@ -29,7 +29,7 @@ def make_fakes(stage: Fakes, ctx: Context) -> Metrics:
     product = {"images": images, "latents": found.points.cpu(), "scores": scores}
     save_file({name: t.contiguous() for name, t in product.items()}, ctx.out / "images.safetensors")
     return {
-        "label_rate": (probabilities.argmax(dim=1) == stage.label).float().mean().item(),
+        "label_rate": (probabilities.argmax(dim=1) == stage.label).double().mean().item(),
         "mean_score": scores.mean().item(),
         "mean_loss": found.losses.mean().item(),
         "passes": float(found.passes.sum()),

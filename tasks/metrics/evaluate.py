@@ -56,7 +56,8 @@ class Accuracy(ComputeStage):
 class Distance(ComputeStage):
     """Distances between distributions, over all images of a table row: frechet_evaluator, fid_inception.
 
-    Per label there are too few images for a covariance, so the cells of a row are pooled.
+    Per label there are too few images for a covariance, so the cells of a row are pooled. Cells of several
+    seeds have evaluators of their own, whose features do not compare: one distance each, then their mean.
     """
 
     kind: ClassVar = "distance"
@@ -65,7 +66,6 @@ class Distance(ComputeStage):
 
     evaluations: tuple[Evaluate, ...] = Field(min_length=1)
     reference: Split
-    evaluator: Classifier
     inception: str | None = Field(None, description="sha256 of pytorch-fid's Inception weights, if the user has them")
 
     def run(self, ctx: Context) -> Metrics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 from pathlib import Path
 from unittest import mock
@@ -13,11 +12,6 @@ from torch import nn
 
 WEIGHTS_NAME = "pt_inception-2015-12-05-6726825d.pth"
 _BATCH = 32
-
-
-def installed() -> bool:
-    """Whether pytorch-fid can be imported."""
-    return importlib.util.find_spec("pytorch_fid") is not None
 
 
 def load_inception(path: Path) -> nn.Module:

@@ -79,31 +79,40 @@ def measure_accuracy(stage: Accuracy, ctx: Context) -> Metrics:
         "correct": correct.tolist(),
     }
     pq.write_table(pa.table(rows), ctx.out / "predictions.parquet")
-    return {"mc_all": correct.float().mean().item(), "images": float(len(labels))}
+    return {"mc_all": correct.double().mean().item(), "images": float(len(labels))}
 
 
 def measure_distance(stage: Distance, ctx: Context) -> Metrics:
     """frechet_evaluator over the pooled images of a row; fid_inception if its weights are there."""
-    tables = [ctx.load(evaluation).table("outcomes.parquet") for evaluation in stage.evaluations]
-    attacked = torch.tensor([row for table in tables for row in table.column("features").to_pylist()])
     wanted = sorted({evaluation.attack.label for evaluation in stage.evaluations})
     images, labels = stage.reference.tensors(ctx)
     private = images[torch.isin(labels, torch.tensor(wanted))]
-    metrics = {"images": float(len(attacked)), "reference_images": float(len(private))}
-    if min(len(attacked), len(private)) < 2:
-        ctx.note("frechet_evaluator", "unavailable: a covariance needs two images on each side")
-    else:
-        metrics["frechet_evaluator"] = frechet_distance(attacked, features(stage.evaluator.network(ctx), private))
-        if min(len(attacked), len(private)) <= attacked.shape[1]:
-            ctx.note(
-                "frechet_evaluator",
-                f"rank-deficient: {len(attacked)} and {len(private)} images for {attacked.shape[1]} dimensions",
-            )
+    by_evaluator: dict[str, list[Evaluate]] = {}
+    for evaluation in stage.evaluations:
+        by_evaluator.setdefault(evaluation.evaluator.key, []).append(evaluation)
+    distances = [_frechet(evaluations, private, ctx) for evaluations in by_evaluator.values()]
+    known = [distance for distance in distances if distance is not None]
+    metrics = {"reference_images": float(len(private))}
+    if known:
+        metrics["frechet_evaluator"] = sum(known) / len(known)
     if stage.inception is None:
         ctx.note("fid_inception", "unavailable: no Inception weights were given (spec: inception_weights: FILE)")
     else:
         metrics["fid_inception"] = _inception_distance(stage, ctx, private)
     return metrics
+
+
+def _frechet(evaluations: list[Evaluate], private: torch.Tensor, ctx: Context) -> float | None:
+    """Frechet distance in the features of the one evaluator that these evaluations share."""
+    tables = [ctx.load(evaluation).table("outcomes.parquet") for evaluation in evaluations]
+    attacked = torch.tensor([row for table in tables for row in table.column("features").to_pylist()])
+    if min(len(attacked), len(private)) < 2:
+        ctx.note("frechet_evaluator", "unavailable: a covariance needs two images on each side")
+        return None
+    if min(len(attacked), len(private)) <= attacked.shape[1]:
+        sizes = f"{len(attacked)} and {len(private)} images for {attacked.shape[1]} dimensions"
+        ctx.note("frechet_evaluator", f"rank-deficient: {sizes}")
+    return frechet_distance(attacked, features(evaluations[0].evaluator.network(ctx), private))
 
 
 def _inception_distance(stage: Distance, ctx: Context, private: torch.Tensor) -> float:

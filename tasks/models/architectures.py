@@ -34,7 +34,7 @@ def vgg16(channels: int, size: int, classes: int, width: float, *, norm: bool = 
     """VGG-16: torchvision's 13 convolutions with `width` times the channels and 3 fully connected layers.
 
     At width 1, 224 px and without `norm`, every weight has torchvision's shape. Differences: the pooled map
-    is size/32 a side (7 at 224 px), so small images work; with `norm` the two hidden fully connected layers
+    is size/32 a side, at most torchvision's 7, so small images work; with `norm` the two hidden fully connected layers
     have BatchNorm too, without which training from scratch on few images does not start (facts in
     docs/PROTOCOL.md); dropout is off by default.
     """
@@ -42,7 +42,7 @@ def vgg16(channels: int, size: int, classes: int, width: float, *, norm: bool = 
     convolutions = make_layers(plan, batch_norm=norm)
     if channels != 3:
         convolutions[0] = nn.Conv2d(channels, int(plan[0]), kernel_size=3, padding=1)
-    side, hidden = size // 32, max(64, round(4096 * width))
+    side, hidden = min(7, size // 32), max(64, round(4096 * width))
     head: list[nn.Module] = [nn.AdaptiveAvgPool2d(side), nn.Flatten()]
     inputs = int(plan[-2]) * side * side
     for _ in range(2):

@@ -167,4 +167,4 @@ def _in_batches(
 
 def accuracy(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of images whose largest logit is the label (eq. 11)."""
-    return (predict(network, images).argmax(dim=1) == labels.cpu()).float().mean().item()
+    return (predict(network, images).argmax(dim=1) == labels.cpu()).double().mean().item()

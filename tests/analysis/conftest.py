@@ -114,6 +114,7 @@ def row(defense: str, **settings: Any) -> dict[str, Any]:
         "defense": defense,
         "attack": "gmi",
         "control": False,
+        "undefended": defense == "none",
         "settings": settings,
         "attack_settings": {"steps": 120},
         "distance": f"distance-{defense}",
