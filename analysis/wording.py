@@ -13,7 +13,7 @@ SECOND = "†"  # marks the second evaluator's columns
 CONVERGED = 0.8
 NOT_CONVERGED = "the attack did not converge on the target; a low AA is not yet evidence"
 INTERVALS = (
-    "AA, MC, target conf. in percent, with 95% intervals by a bootstrap clustered by label (Wilson where that "
+    "AA, MC, target conf. in percent, with 95% intervals by a bootstrap clustered by label (Wilson where "
     "that has nothing to vary), MC l_t by Wilson."
 )
 _KEYS_SHOWN = 3

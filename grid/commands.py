@@ -18,10 +18,11 @@ from grid.cli import emit_json
 from grid.costs import Costs
 from grid.expand import expand
 from grid.export import export_records
+from grid.numerics import has_gpu
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import Display, make_display
-from grid.reconcile import Executor, Reconciler, Result, missing_stages
+from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, missing_stages
 from grid.spec import Spec, load_spec
 from grid.store import Store, StoreError
 from tasks.stage import Stage
@@ -55,6 +56,7 @@ def run_grid(
     document = {**plan.document(), "written": time.time()}
     if _without_time(store.read_document(document_name(plan.name)) or {}) != _without_time(document):
         store.write_document(document_name(plan.name), document)
+    check_tracking(tracking)
     missing, damaged, _ = missing_stages(plan, store, verify=True)
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
     mirror = _mirror(document, store, tracking, private_images)
@@ -64,6 +66,9 @@ def run_grid(
         try:
             costs = Costs(store.records().values())
             result = Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
+        except ExecutorLostError as error:
+            say.print(f"{error}; what is done is stored, and the same command goes on from here", markup=False)
+            return 1
         finally:
             display.close()
             executor.close()
@@ -129,6 +134,8 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
 
     document = expand(load_spec(spec_path, overrides)).document()
     store = open_store(store_uri, writable=False)
+    if tracking == "none":
+        raise SpecError([Problem("--tracking none", "there is nothing to sync to")])
     rows = [asdict(row) for row in read_report(document, store).rows]
     try:
         with tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
@@ -201,6 +208,10 @@ def _executor(
 ) -> tuple[Executor, int]:
     """The executor, and how many stages it runs at a time."""
     if in_process:
+        if plan.numerics != "cpu_fp32" and not has_gpu():
+            raise SpecError(
+                [Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")]
+            )
         from grid.in_process import InProcessExecutor
 
         return InProcessExecutor(store.location, plan.sources), 1
@@ -212,7 +223,8 @@ def _executor(
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         line = str(error).splitlines()[0]
-        raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}")]) from error
+        hint = "if the cluster asks for a token, set RAY_AUTH_MODE=token here and put its token into ~/.ray/auth_token"
+        raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}; {hint}")]) from error
     try:
         for stage in missing.values():
             executor.request(stage)
@@ -276,6 +288,18 @@ def _mirror(document: Document, store: Store, tracking: str, private_images: boo
         attachments=attachments,
         private_images=private_images,
     )
+
+
+def check_tracking(tracking: str) -> None:
+    """SpecError (exit 2) for a place that can never be; a server that is only away is met at the end."""
+    from grid.mirror_place import TrackingError, check_place
+
+    if tracking == "none" or tracking.startswith(("http://", "https://")):
+        return
+    try:
+        check_place(absolute(tracking))
+    except TrackingError as error:
+        raise SpecError([Problem(f"--tracking {tracking}", f"{error.reason}; or use `none`")]) from error
 
 
 def absolute(tracking: str) -> str:

@@ -28,14 +28,14 @@ def data_problems(spec: Spec) -> list[Problem]:
         for victim in spec.victims:
             problems += _victim_problems(spec, victim, catalogue, choice.dataset.size)
     if spec.inception_weights is not None:
-        problems += _file_problems(find_file(spec.inception_weights, spec.folder), "inception_weights")
+        problems += _inception_problems(find_file(spec.inception_weights, spec.folder))
     return problems
 
 
 def find_file(path: str, base: Path) -> Path:
     """A user's path, from the current folder or else from the spec's."""
     here = Path(path).expanduser()
-    return here if here.is_absolute() or here.exists() else base / here
+    return here if here.is_absolute() or "\0" in path or here.exists() else base / here
 
 
 def _size_problems(spec: Spec, choice: DatasetChoice) -> list[Problem]:
@@ -99,10 +99,24 @@ def _victim_problems(spec: Spec, victim: VictimChoice, catalogue: Catalogue, siz
     return [Problem(place, f"the weights in {path} do not fit {what}: {shown}")]
 
 
+def _inception_problems(path: Path) -> list[Problem]:
+    """A file that is not pytorch-fid's Inception weights. Loads torch."""
+    if found := _file_problems(path, "inception_weights"):
+        return found
+    from tasks.metrics.inception import WEIGHTS_NAME, load_inception
+
+    try:
+        load_inception(path)
+    except Exception as error:  # noqa: BLE001  a broken file may fail in any way
+        text = f"{path} is not pytorch-fid's weights file {WEIGHTS_NAME} ({str(error).splitlines()[0]})"
+        return [Problem("inception_weights", text)]
+    return []
+
+
 def _file_problems(path: Path, place: str) -> list[Problem]:
     try:
         with path.open("rb") as file:
             file.read(1)
-    except OSError as error:
-        return [Problem(place, f"{str(path)!r} cannot be read: {error.strerror}")]
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        return [Problem(place, f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}")]
     return []

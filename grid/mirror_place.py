@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 LOCK_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+KNOWN_SCHEMES = {"sqlite", "http", "https", "databricks", *DATABASE_PORTS}
 DEFAULTS = {  # what a user sets himself wins
     "MLFLOW_DISABLE_TELEMETRY": "true",  # mlflow would report its use to its makers
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # read when mlflow is imported
@@ -63,6 +64,10 @@ def check_place(uri: str) -> None:
     if scheme in ("", "file"):
         advice = "folders are not supported; use sqlite:///FOLDER/mlflow.db or http://HOST:PORT"
         raise TrackingError(public(uri), advice)
+    if scheme not in KNOWN_SCHEMES:
+        raise TrackingError(
+            public(uri), f"unknown scheme {scheme!r}; choose one of: {', '.join(sorted(KNOWN_SCHEMES))}"
+        )
     path = _sqlite_path(uri)
     try:
         if path is not None:

@@ -16,4 +16,9 @@ def resolve_numerics(wanted: str) -> Numerics:
     """
     if wanted != "auto":
         return cast(Numerics, wanted)
-    return "cuda_fp32" if any(Path("/proc/driver/nvidia/gpus").glob("*")) else "cpu_fp32"
+    return "cuda_fp32" if has_gpu() else "cpu_fp32"
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver has a GPU on this machine."""
+    return any(Path("/proc/driver/nvidia/gpus").glob("*"))

@@ -27,6 +27,8 @@ class SpecError(Exception):
 def choices(given: object, valid: Iterable[str], *, what: str) -> str:
     """`unknown attack 'gmj'; did you mean 'gmi'? Choose one of: gmi, privacy`."""
     names = sorted(valid)
+    if not names:
+        return f"unknown {what} {given!r}; there is none to set here"
     close = difflib.get_close_matches(str(given), names, n=1, cutoff=0.6)
     hint = f" did you mean {close[0]!r}?" if close else ""
     return f"unknown {what} {given!r};{hint} choose one of: {', '.join(names)}"

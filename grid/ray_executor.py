@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grid.reconcile import ExecutorLostError
 from grid.runner import Outcome, run_stage
 from grid.spec import ResourceRequest
 from tasks.stage import Group, Stage
@@ -30,6 +31,8 @@ class RayExecutor:
         resources: Mapping[Group, ResourceRequest] | None = None,
     ) -> None:
         """`address`: `local` starts a cluster on this machine, `auto` joins a running one, or HOST:PORT."""
+        if address not in ("local", "auto") and (Path.home() / ".ray" / "auth_token").exists():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # what `ray start` made; read when Ray connects
         import ray
 
         self._ray = ray
@@ -98,6 +101,8 @@ class RayExecutor:
             outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             return Outcome(key, error=f"the worker could not run it: {str(error.cause or error).splitlines()[-1]}")
+        except (self._ray.exceptions.LocalRayletDiedError, self._ray.exceptions.RaySystemError) as error:
+            raise ExecutorLostError(f"the Ray cluster is gone ({type(error).__name__})") from error
         except self._ray.exceptions.RayError as error:
             return Outcome(key, error=f"lost after {LOST_WORKER_RETRIES} retries: {type(error).__name__}")
         return outcome

@@ -19,6 +19,10 @@ from tasks.stage import Stage
 MAX_REPAIRS = 3  # times that one stage is computed again because its artifact was found damaged
 
 
+class ExecutorLostError(Exception):
+    """What runs the stages is gone as a whole (the cluster died); what is done is stored."""
+
+
 class Executor(Protocol):
     """Runs stages that are ready. Two implementations: in-process and Ray."""
 

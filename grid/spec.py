@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from grid.data_checks import data_problems
 from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
@@ -23,6 +23,7 @@ from tasks.gan import GANS
 from tasks.models.classifier import Classifier
 from tasks.stage import GROUPS, Config, Group
 
+MOST = 2**31 - 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -31,6 +32,13 @@ class ResourceRequest(Config):
 
     gpu: float = Field(1.0, ge=0, le=8, description="GPUs, a fraction shares one")
     cpu: float | None = Field(None, gt=0, le=256, description="CPUs; default: the stage's threads")
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, gpu: float) -> float:
+        if gpu > 1 and gpu != int(gpu):
+            raise ValueError("more than one GPU must be a whole number of them")
+        return gpu
 
 
 class DatasetChoice(NamedTuple):
@@ -218,6 +226,8 @@ class _Parser:
             self._problem(key, f"must be whole numbers from 0, at least one, but got {value!r}")
         if len(set(good)) != len(good):
             self._problem(key, f"names one twice: {value!r}")
+        if good and max(good) > MOST:
+            self._problem(key, f"{max(good)} is too large; the largest is {MOST}")
         return tuple(good)
 
     def _labels(self) -> tuple[int, ...] | None:

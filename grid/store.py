@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ FAILED = "failed.json"
 RUNNING = "running"
 CHECKPOINTS = "checkpoints"
 HEARTBEAT_SECONDS = 10.0
+_HAS_PROC = Path("/proc/self").exists()
 _HEARTBEAT_LOST = 4 * HEARTBEAT_SECONDS
 
 
@@ -43,6 +45,8 @@ class Store:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        if not uri.strip():
+            raise StoreError("--store: is empty; give a folder or a URI")
         try:
             if "://" in uri:
                 self._fs, self._root = pafs.FileSystem.from_uri(uri)
@@ -172,7 +176,7 @@ class Store:
         """Who works on a stage now: the youngest attempt whose last beat is recent, or None."""
         selector = pafs.FileSelector(f"{self._root}/{key}/{RUNNING}", allow_not_found=True)
         beats = [self._read_json(f"{key}/{RUNNING}/{info.base_name}") for info in self._fs.get_file_info(selector)]
-        alive = [beat for beat in beats if beat and time.time() - beat["beat"] < _HEARTBEAT_LOST]
+        alive = [beat for beat in beats if beat and time.time() - beat["beat"] < _HEARTBEAT_LOST and not _is_gone(beat)]
         return max(alive, key=lambda beat: float(beat["beat"]), default=None)
 
     def checkpoints(self, key: str, attempt: str) -> StoredCheckpoints:
@@ -320,6 +324,11 @@ class Heartbeat:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):  # the work goes on without a heartbeat
                 self._store.beat(self._key, self._attempt, self._who)
+
+
+def _is_gone(beat: Mapping[str, Any]) -> bool:
+    """Whether the process that beat ran on this host and is no more (it was killed)."""
+    return beat.get("host") == socket.gethostname() and not Path(f"/proc/{beat.get('pid')}").exists() and _HAS_PROC
 
 
 def new_attempt() -> str:

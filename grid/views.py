@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -107,7 +108,7 @@ def stage_state(store: Store, key: str) -> dict[str, Any]:
             "state": "running",
             "host": beat["host"],
             "pid": beat["pid"],
-            "seconds": beat["beat"] - beat["started"],
+            "seconds": time.time() - beat["started"],
         }
     if failure := store.failure(key):
         return {"state": "failed", "error": failure["error"], "log": store.failure_place(key)}

@@ -96,6 +96,8 @@ class Folder(Dataset):
             raise DataProblemsError([Problem("root", text)])
         found, problems = {}, []
         for field, value in given.items():
+            if "\0" in value:
+                raise DataProblemsError([Problem(field, f"no folder {value!r}: a path has no NUL in it")])
             here = Path(value).expanduser()
             path = here if here.is_absolute() or here.exists() else base / here
             if not path.is_dir():

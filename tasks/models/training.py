@@ -128,6 +128,9 @@ def weight_problems(stage: GivenClassifier, path: Path) -> list[str]:
     for name in sorted(expected.keys() & found.keys()):
         if expected[name] != found[name]:
             problems.append(f"{name} has shape {found[name]} where {stage.arch} needs {expected[name]}")
+    if not problems:
+        weights = load_file(path)
+        problems = [f"{name} holds NaN or infinity" for name, t in weights.items() if not bool(t.isfinite().all())]
     return problems
 
 

@@ -111,6 +111,26 @@ def test_a_killed_driver_is_taken_up_by_the_same_command(spec: Path, reference: 
     assert products(root) == reference
 
 
+def test_a_dead_cluster_ends_the_grid_with_one_sentence(spec: Path, tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    process = subprocess.Popen(command(spec, root), env=environment(), stdout=subprocess.PIPE)
+    wait_for(lambda: list(root.glob("*/running/*.json")), process)
+    raylets = [pid for pid in descendants(process.pid) if "raylet" in Path(f"/proc/{pid}/comm").read_text()]
+    assert raylets
+    os.kill(raylets[0], signal.SIGKILL)
+    said = process.communicate(timeout=LIMIT)[0].decode()
+    assert process.returncode == 1, said
+    assert "the Ray cluster is gone" in said
+    assert "the same command goes on from here" in said
+    assert "FAILED" not in said
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids below `pid`."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [below for child in map(int, children) for below in (child, *descendants(child))]
+
+
 @pytest.fixture
 def fake_gpus() -> Iterator[None]:
     import ray
