@@ -37,7 +37,7 @@ check: $(VENV)/.installed-dev  ## ruff check, ruff format --check, mypy --strict
 versions: $(VENV)/.installed-dev  ## write down the stages' versions after a change (see CONTRIBUTING.md)
 	$(BIN)/python -m tests.stage_versions --write
 
-# One worker and no job workers: a quarter of the memory. check_place makes the database as the grid would.
+# One worker and no job workers: less memory. check_place makes the database as the grid would.
 ui: $(VENV)/.installed  ## MLflow in the browser, on this machine only
 	@$(BIN)/python -c "from grid.mirror_place import check_place; check_place('sqlite:///$(HOME_FOLDER)/mlflow.db')"
 	@printf 'MLflow: http://127.0.0.1:%s (Ctrl-C ends it)\n' '$(PORT)'

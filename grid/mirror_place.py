@@ -82,7 +82,7 @@ def check_place(uri: str) -> None:
 def _check_sqlite(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
-        if path.stat().st_size == 0:  # a log: readers (`make ui`) do not block the mirror, and it is twice as fast
+        if path.stat().st_size == 0:  # a log: readers (`make ui`) do not block the mirror
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()

@@ -120,7 +120,7 @@ def _numerics(stage: Stage) -> Iterator[None]:
     import torch
 
     torch.set_num_threads(stage.threads)
-    torch.set_flush_denormal(True)  # squared gradients of an overfit victim are denormal: ten times slower
+    torch.set_flush_denormal(True)  # squared gradients of an overfit victim are denormal, which is slow
     if stage.numerics != "cpu_fp32":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
