@@ -40,7 +40,7 @@ def find_file(path: str, base: Path) -> Path:
 
 def _size_problems(spec: Spec, choice: DatasetChoice) -> list[Problem]:
     """An image size that one of the GANs cannot paint."""
-    gans = [attack.gan for attack in spec.attacks if attack.gan is not None]
+    gans = [attack.parts["gan"] for attack in spec.attacks if "gan" in attack.parts]
     gans += [gan for entry in spec.defenses for gan in entry.defense.generators]
     size = choice.dataset.size
     return [

@@ -20,7 +20,6 @@ PLUMBING = {
     "label",
     "people",
     "inception",
-    "weights",
     "channels",
     "size",
 }

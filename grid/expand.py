@@ -12,20 +12,22 @@ from typing import Any, TypeVar
 from grid.data_checks import find_file
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, Plan, Row, leaks
-from grid.problems import SpecError
+from grid.problems import Problem, SpecError
 from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice
-from tasks.attacks.attack import Attack, GeneratorAttack
+from tasks.attacks.attack import Attack, Attacker
+from tasks.attacks.rerun import Rerun
 from tasks.data.dataset import Catalogue
 from tasks.data.manifest import file_digest
 from tasks.data.split import Audience, Part, Split
-from tasks.defenses.defense import Defender, GANChoice, Protected
+from tasks.defenses.defense import Defender, Protected
 from tasks.gan import GANS
-from tasks.gan.wgan import GAN
+from tasks.gan.gan import GAN, GANChoice, TargetGAN
 from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
 from tasks.models.classifier import Classifier, GivenClassifier, Model
 from tasks.stage import Role, Stage
 
 S = TypeVar("S", bound=Stage)
+RERUN_FACTOR = 4  # times the steps, where an attack did not converge on a defended target
 
 
 def expand(spec: Spec) -> Plan:
@@ -63,6 +65,7 @@ class _World:
 
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {}
+        self.gans: dict[str, GAN] = {}
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
@@ -110,11 +113,25 @@ class _World:
         )
         return self._named(f"given victim {stage.arch}", stage)
 
-    def gan(self, choice: GANChoice, role: Role, seed: int) -> GAN:
-        """A GAN on the public images of its role."""
+    def gan(self, choice: GANChoice, role: Role, seed: int, target: Model) -> GAN:
+        """A GAN on the public images of its role; `target` is what a GAN that needs one is trained against."""
+        structure = GANS[choice.name]
         data = self.split("all", "attacker" if role == "attacker" else "defender")
-        stage = GANS[choice.name](data=data, role=role, **choice.settings, **self.common(seed))
-        return self._named(f"{role} {choice.name}{_seed(seed)}", stage)
+        fields = {"data": data, "role": role, **choice.settings, **self.common(seed)}
+        for name in ("weights", "critic_weights"):
+            if fields.get(name) is not None:
+                fields[name] = _digest_of(self.spec, fields[name], self.sources)
+        name = f"{role} {choice.name}{_seed(seed)}"
+        if issubclass(structure, TargetGAN):
+            victim = self.victim_model(seed)
+            against = "" if target.key == victim.key else f" against {self.names.get(target.key, target.key)}"
+            name = f"{role} {choice.name}{against or _seed(seed)}"
+            fields["target"] = target
+            if against and fields.get("start") == "undefended":
+                fields["init"] = self.gan(choice, role, seed, victim)
+        stage = self._named(name, structure(**fields))
+        self.gans.setdefault(stage.key, stage)
+        return stage
 
     def decoy(self, label: int, seed: int) -> int:
         """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""
@@ -122,7 +139,11 @@ class _World:
         return self.spec.decoys.get(label, random.Random(f"decoy/{seed}/{label}").randrange(len(people)))
 
     def rows(self) -> list[Row]:
-        """Every defense under every attack."""
+        """Every defense under every attack. SpecError for an attack that such a victim cannot be met with."""
+        victim = self.victim_model(self.spec.seeds[0])
+        refused = [(attack.shown, attack.attack.refusal(victim)) for attack in self.spec.attacks]
+        if problems := [Problem("attacks", f"{name}: {reason}") for name, reason in refused if reason]:
+            raise SpecError(problems)
         protected = {
             (defense.shown, seed, label): self._protect(defense, seed, label)
             for defense in self.spec.defenses
@@ -142,7 +163,7 @@ class _World:
             victim=self.victim_model(seed),
             train=self.split("train", "private"),
             public_classifier=self.classifier("public_classifier", self.spec.public_classifier, seed),
-            make_gan=lambda gan: self.gan(gan, "defender", seed),
+            make_gan=lambda gan: self.gan(gan, "defender", seed, self.victim_model(seed)),
             decoy=lambda label: self.decoy(label, seed),
             common=self.common(seed),
         )
@@ -188,20 +209,25 @@ class _World:
             defense=defense.shown,
             attack=attack.shown,
             undefended=all(protected[defense.shown, cell.seed, cell.label].pairs == () for cell in cells),
-            control=isinstance(sample, GeneratorAttack) and getattr(sample.gan, "steps", None) == 0,
+            control=attack.control or _is_untrained(attack),
+            access=sample.access,
+            selection=sample.selection,
             settings=_flat(defense.defense.model_dump()),
-            attack_settings={**shown, **_gan_settings(attack.gan)},
+            attack_settings={**shown, **_part_settings(attack.parts)},
             cells=cells,
             distance=distance,
         )
 
     def _cell(self, defense: DefenseChoice, attack: AttackChoice, seed: int, label: int, protected: Protected) -> Cell:
-        stage = self._attack(attack, protected.target, seed, label)
         where = f"{defense.shown} label {label}{_seed(seed)}"
-        self._named(f"{attack.shown} on {where}", stage)
+        stage = self._named(f"{attack.shown} on {where}", self._attack(attack, protected.target, seed, label))
+        rerun = self._rerun(attack, stage, seed, label)
+        if rerun is not None:
+            self._named(f"rerun of {attack.shown} on {where}", rerun)
         train, test = self.split("train", "private"), self.split("test", "private")
         evaluate = Evaluate(
             attack=stage,
+            rerun=rerun,
             evaluator=self._evaluator(seed),
             second=self._second(seed),
             reference=train,
@@ -225,10 +251,26 @@ class _World:
         )
 
     def _attack(self, choice: AttackChoice, target: Model, seed: int, label: int) -> Attack:
-        fields = {"target": target, "label": label, **choice.settings, **self.common(seed)}
-        if issubclass(choice.attack, GeneratorAttack):
-            fields["gan"] = self.gan(choice.gan or GANChoice(), "attacker", seed)
-        return choice.attack(**fields)
+        attacker = Attacker(
+            images=self.split("all", "attacker"),
+            private=self.split("train", "private"),
+            make_gan=lambda gan, against: self.gan(gan, "attacker", seed, against),
+            common=self.common(seed),
+        )
+        own = choice.attack.equip(attacker, target, choice.settings, choice.parts)
+        for name, stage in own.items():
+            if stage is not None and name != "gan":
+                self._named(f"{choice.shown} {name} against {self.names.get(target.key, target.key)}", stage)
+        return choice.attack(target=target, label=label, **choice.settings, **own, **self.common(seed))
+
+    def _rerun(self, choice: AttackChoice, first: Attack, seed: int, label: int) -> Rerun | None:
+        """A second try for an attack on a defended target, if the attack searches and so can be intensified."""
+        victim = self.victim_model(seed)
+        if choice.control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
+            return None
+        undefended = self._attack(choice, victim, seed, label)
+        self._named(f"{choice.shown} on victim label {label}{_seed(seed)}", undefended)
+        return Rerun(first=first, undefended=undefended, factor=RERUN_FACTOR, **self.common(seed))
 
     def _evaluator(self, seed: int) -> Classifier:
         return self.classifier("evaluator", self.spec.evaluator, seed)
@@ -271,8 +313,21 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _gan_settings(gan: GANChoice | None) -> dict[str, Any]:
-    return {} if gan is None else {"gan": gan.name, **{f"gan_{name}": value for name, value in gan.settings.items()}}
+def _gan_settings(gan: GANChoice) -> dict[str, Any]:
+    return {"gan": gan.name, **{f"gan_{name}": value for name, value in gan.settings.items()}}
+
+
+def _part_settings(parts: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, part in parts.items():
+        flat |= _gan_settings(part) if isinstance(part, GANChoice) else {f"{name}_{k}": v for k, v in part.items()}
+    return flat
+
+
+def _is_untrained(attack: AttackChoice) -> bool:
+    """Whether a spec asks for an untrained generator by `steps: 0`."""
+    gan = attack.parts.get("gan")
+    return gan is not None and gan.settings.get("steps") == 0
 
 
 def _plain_spec(spec: Spec) -> dict[str, Any]:

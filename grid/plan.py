@@ -10,7 +10,7 @@ from typing import Any
 from grid.problems import Problem
 from tasks.attacks.attack import GeneratorAttack
 from tasks.data.split import Split
-from tasks.gan.wgan import GAN
+from tasks.gan.gan import GAN
 from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
 from tasks.models.classifier import Classifier
 from tasks.stage import Stage
@@ -45,6 +45,8 @@ class Row:
     attack: str
     undefended: bool
     control: bool  # the attack's generator is untrained
+    access: str  # white_box or black_box
+    selection: str  # how the attack chooses among what it found; by the target alone
     settings: Mapping[str, Any]
     attack_settings: Mapping[str, Any]
     cells: tuple[Cell, ...]
@@ -109,6 +111,8 @@ def _row_document(row: Row) -> dict[str, Any]:
         "defense": row.defense,
         "attack": row.attack,
         "control": row.control,
+        "access": row.access,
+        "selection": row.selection,
         "undefended": row.undefended,
         "settings": dict(row.settings),
         "attack_settings": dict(row.attack_settings),
@@ -129,6 +133,7 @@ def _cell_document(cell: Cell) -> dict[str, Any]:
         "decoy_person": cell.decoy_person,
         "target": cell.evaluate.attack.target.key,
         "attack": cell.evaluate.attack.key,
+        "rerun": key(cell.evaluate.rerun),
         "evaluate": cell.evaluate.key,
         "accuracy": cell.accuracy.key,
         "evaluator_accuracy": cell.checks[0].key,

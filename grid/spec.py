@@ -18,8 +18,9 @@ from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.data import DATASETS
 from tasks.data.dataset import Dataset
 from tasks.defenses import DEFENSES
-from tasks.defenses.defense import Defense, GANChoice
+from tasks.defenses.defense import Defense
 from tasks.gan import GANS
+from tasks.gan.gan import GANChoice
 from tasks.models.classifier import Classifier
 from tasks.stage import GROUPS, Config, Group
 
@@ -58,7 +59,8 @@ class AttackChoice(NamedTuple):
     shown: str
     attack: type[Attack]
     settings: Mapping[str, Any]
-    gan: GANChoice | None
+    parts: Mapping[str, Any]  # a GANChoice under `gan`, and the settings of what else the attack trains
+    control: bool = False  # with an untrained generator
 
 
 class DefenseChoice(NamedTuple):
@@ -106,6 +108,7 @@ KEYS: dict[str, Any] = {
     "protect": "single",
     "seeds": [0],
     "attacks": None,
+    "control": "none",
     "defenses": None,
     "budget": "quick",
     "numerics": "auto",
@@ -141,6 +144,19 @@ def _same_network(spec: Spec) -> list[Problem]:
         text = f"is {second!r} like the evaluator; the second evaluator must have another architecture"
         problems.append(Problem("second_evaluator.arch", text))
     return problems
+
+
+def untrained(choice: AttackChoice) -> AttackChoice | None:
+    """The control of an attack: the same with untrained networks of its own; None if it has none to train."""
+    parts: dict[str, Any] = {}
+    for name, part in choice.parts.items():
+        if not isinstance(part, GANChoice):
+            parts[name] = {**part, "steps": 0}
+        elif "steps" in GANS[part.name].model_fields:
+            parts[name] = GANChoice(name=part.name, settings={**part.settings, "steps": 0})
+    if not parts or parts.keys() != choice.parts.keys():
+        return None
+    return choice._replace(shown=f"{choice.shown} untrained", parts=parts, control=True)
 
 
 class _Parser:
@@ -298,21 +314,47 @@ class _Parser:
         return GANChoice(name=entry.name, settings=self._checked(GANS[entry.name], settings, place) or {})
 
     def _attacks(self) -> tuple[AttackChoice, ...]:
-        found = []
+        found: list[AttackChoice] = []
+        beside = self._one_of("control", ("none", "untrained")) == "untrained"
         for place, value in self._items("attacks"):
             entry = parse_entry(value, place, ATTACKS, "attack", self.problems)
             if entry is None:
                 continue
-            attack, settings = ATTACKS[entry.name], dict(entry.settings)
-            gan = None
-            if issubclass(attack, GeneratorAttack):
-                gan = self._gan(settings.pop("gan", "wgan"), join_place(place, "gan"))
-            settings = merged(self.budget.get("attacks", {}).get(entry.name, {}), settings)
-            checked = self._checked(attack, settings, place)
-            if checked is not None:
-                found.append(AttackChoice(entry.shown or entry.name, attack, checked, gan))
+            choice = self._attack(entry)
+            if choice is not None:
+                found.append(choice)
+        for choice in list(found) if beside else ():
+            control = untrained(choice)
+            if control is not None and not choice.control and control.shown not in {c.shown for c in found}:
+                found.insert(found.index(choice) + 1, control)
         self._unique("attacks", [choice.shown for choice in found])
         return tuple(found)
+
+    def _attack(self, entry: Entry) -> AttackChoice | None:
+        attack, place = ATTACKS[entry.name], entry.place
+        base = self.budget.get("attacks", {}).get(entry.name, {})
+        settings = {name: value for name, value in entry.settings.items() if name not in ("control", "gan")}
+        parts: dict[str, Any] = {}
+        if issubclass(attack, GeneratorAttack):
+            parts["gan"] = self._gan(entry.settings.get("gan", attack.default_gan), join_place(place, "gan"))
+        elif "gan" in entry.settings:
+            self._problem(join_place(place, "gan"), f"{entry.name} uses no generator")
+        for name, stage in attack.parts.items():
+            own = merged(base.get(name, {}), settings.pop(name, {}))
+            parts[name] = self._checked(stage, own, join_place(place, name)) or {}
+        base = {name: value for name, value in base.items() if name not in attack.parts}
+        checked = self._checked(attack, merged(base, settings), place)
+        if checked is None:
+            return None
+        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts)
+        if "control" not in entry.settings:
+            return choice
+        control = untrained(choice._replace(shown=entry.name))
+        if entry.settings["control"] != "untrained":
+            self._problem(join_place(place, "control"), f"must be: untrained; got {entry.settings['control']!r}")
+        elif control is None:
+            self._problem(join_place(place, "control"), f"{entry.name} has no generator that could be left untrained")
+        return control if control is None or entry.shown is None else control._replace(shown=entry.shown)
 
     def _defenses(self) -> tuple[DefenseChoice, ...]:
         found = []

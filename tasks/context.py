@@ -53,12 +53,24 @@ class Context:
         self.curves: list[dict[str, float]] = []
         self.notes: dict[str, str] = {}
         self.resumed_from: int | None = None
+        self._closed: frozenset[str] = frozenset()
 
     def load(self, stage: Stage) -> Artifact:
         """The finished product of a stage upstream of this one, however far; any other is refused."""
         if stage.key not in {parent.key for parent in self.stage.closure().values()}:
             raise KeyError(f"{self.stage.key} may not read {stage.key}: it is not upstream of it")
+        if stage.key in self._closed:
+            raise PermissionError(f"{self.stage.key} may not read {stage.key}: a black-box attack has its API only")
         return self._load(stage)
+
+    @contextmanager
+    def closed_to(self, target: Stage) -> Iterator[None]:
+        """Inside, `load` refuses `target` and all that it is made from (PermissionError)."""
+        before, self._closed = self._closed, self._closed | target.closure().keys()
+        try:
+            yield
+        finally:
+            self._closed = before
 
     def source(self, manifest: str) -> Path:
         """Where the user's files with this content manifest lie here; their path is in no key."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.attacks.attack import Attack, Inverted
+from tasks.attacks.attack import Inverted, WhiteBoxAttack
 from tasks.context import Context
 from tasks.inversion.settings import SearchSettings
 from tasks.lazy import lazy
@@ -18,7 +18,7 @@ else:
     pixels = lazy("tasks.attacks.pixels")
 
 
-class Privacy(SearchSettings, Attack):
+class Privacy(SearchSettings, WhiteBoxAttack):
     """x* = argmin cost(F(x), l_t) from a grey image, kept in range; no generator, no public data.
 
     The paper (reference [13]) cites the 2014 study; the attack on images is Fredrikson et al. 2015, Algorithm

@@ -9,15 +9,17 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
+from tasks.attacks.oracle import oracle
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
 from tasks.models.training import predict
-from tasks.stage import Metrics
+from tasks.stage import Metrics, Stage
 
 if TYPE_CHECKING:
-    from tasks.attacks.attack import Attack
+    from tasks.attacks.attack import Attack, Inverted
     from tasks.models.architectures import Network
 
+POINTS = "points.safetensors"
 CONVERGED = 0.9  # the target's probability of l_t from which an image counts as accepted by it
 
 
@@ -33,13 +35,28 @@ def best_restarts(target: Network, images: torch.Tensor, label: int, restarts: i
     return first + scores.view(-1, restarts).argmax(dim=1)
 
 
+def warm_starts(stage: Attack, ctx: Context, fresh: torch.Tensor) -> torch.Tensor:
+    """`fresh` (n * restarts, ...) with the first start of each of the n images taken from `stage.warm`."""
+    product = ctx.load(stage.warm) if stage.warm is not None else None
+    points = product.tensors(POINTS).get("points") if product is not None else None
+    restarts = len(fresh) // stage.images
+    if points is None or points.shape != (stage.images, *fresh.shape[1:]):
+        found = None if points is None else tuple(points.shape)
+        raise ValueError(f"cannot start {tuple(fresh.shape)} from the points {found} of {stage.warm}")
+    started = fresh.view(stage.images, restarts, *fresh.shape[1:]).clone()
+    started[:, 0] = points
+    return started.view(fresh.shape)
+
+
 def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
     """Write images.safetensors (uint8) and samples.parquet (image, loss, target_p); metrics of the attack.
 
-    `target_confidence` is the share of the stored images to which the target gives l_t with p >= 0.9.
+    points.safetensors holds where the searches ended, if they have such points. `target_confidence` is the
+    share of the stored images to which the target gives l_t with p >= 0.9. `setup_queries` counts the images
+    that were sent to the target while the attack's own GAN or decoder was trained.
     """
+    inverted = _invert(stage, ctx)
     target = stage.target.network(ctx)
-    inverted = stage.invert(ctx, target)
     channels, size = stage.target.network_of().shape
     expected = (stage.images, channels, size, size)
     if tuple(inverted.images.shape) != expected:
@@ -48,6 +65,8 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
     probabilities = predict(target, to_float(images)).softmax(dim=1)
     target_p = probabilities[:, stage.label]
     save_file({"images": images}, ctx.out / "images.safetensors")
+    if inverted.points is not None:
+        save_file({"points": inverted.points.detach().cpu().contiguous()}, ctx.out / POINTS)
     rows = {
         "image": list(range(stage.images)),
         "loss": inverted.losses.cpu().tolist(),
@@ -60,4 +79,21 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
         "mean_loss": inverted.losses.mean().item(),
         "passes": float(inverted.passes),
         "queries": float(inverted.queries),
+        "setup_queries": sum(ctx.load(own).metrics.get("target_queries", 0.0) for own in _own(stage)),
     }
+
+
+def _invert(stage: Attack, ctx: Context) -> Inverted:
+    """Run the attack with the access that its type says."""
+    if stage.access == "white_box":
+        return stage.invert(ctx, stage.target.network(ctx))
+    with oracle(stage.target, ctx) as api:
+        inverted = stage.invert(ctx, api)
+    if inverted.passes or inverted.queries > api.queries:
+        raise ValueError(f"{stage.kind} is black-box and says {inverted.passes=}, {inverted.queries=} of {api.queries}")
+    return inverted._replace(queries=api.queries)
+
+
+def _own(stage: Attack) -> list[Stage]:
+    """What the attack trained against the target before it began."""
+    return [own for own in stage.upstream if own.key != stage.target.key and stage.target.key in own.closure()]

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import Field
-
 from tasks.data.split import Split
 from tasks.finetune.finetune import Pair
-from tasks.gan.wgan import GAN
+from tasks.gan.gan import GAN, GANChoice
 from tasks.models.classifier import Classifier, Model
 from tasks.stage import Config
-
-
-class GANChoice(Config):
-    """A GAN structure of the registry and its settings, as a spec gives them."""
-
-    name: str = "wgan"
-    settings: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Defender(NamedTuple):
@@ -27,7 +18,7 @@ class Defender(NamedTuple):
     victim: Model
     train: Split
     public_classifier: Classifier
-    make_gan: Callable[[GANChoice], GAN]  # trained on the defender's public images, role `defender`
+    make_gan: Callable[[GANChoice], GAN]  # trained on the defender's public images (and against the victim)
     decoy: Callable[[int], int]  # l_t -> l_p
     common: Mapping[str, Any]  # seed, numerics and threads of every stage
 

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.defenses.defense import Defender, Defense, GANChoice, Protected
+from tasks.defenses.defense import Defender, Defense, Protected
 from tasks.finetune.finetune import Finetune, Pair
 from tasks.finetune.fisher import Fisher
 from tasks.finetune.settings import FinetuneSettings
-from tasks.gan.wgan import GAN
+from tasks.gan.gan import GAN, GANChoice
 from tasks.inversion.fakes import Fakes
 from tasks.inversion.settings import FakesSettings
 

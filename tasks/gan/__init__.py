@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.registry import Registry
 
 if TYPE_CHECKING:
-    from tasks.gan.wgan import GAN
+    from tasks.gan.gan import GAN
 
 GANS: Registry[GAN] = Registry(
     {

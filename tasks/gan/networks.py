@@ -9,12 +9,32 @@ import torch
 from torch import nn
 
 
-class Generator(nn.Module):
+class LatentGenerator(nn.Module):
+    """Latents (n, d) -> images (n, channels, size, size) in [-1, 1], by way of a style that Mirror searches.
+
+    A generator without a mapping network has its latent for a style. `style_slope` is the negative slope of
+    the LeakyReLU that ends the mapping network, whose inverse leads from W to P space; None without one.
+    """
+
+    style_slope: float | None = None
+
+    def style(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents (n, d) -> styles (n, s): w of a StyleGAN."""
+        return latents
+
+    def paint(self, styles: torch.Tensor) -> torch.Tensor:
+        """Styles (n, s) -> images (n, channels, size, size) in [-1, 1]."""
+        raise NotImplementedError
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.paint(self.style(latents))
+
+
+class Generator(LatentGenerator):
     """z (n, latent_dim) -> images (n, channels, size, size) in [-1, 1]: linear to 4x4, then doubling."""
 
     def __init__(self, latent_dim: int, channels: int, size: int, width: int) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
         doublings = int(math.log2(size // 4))
         depths = [width * 2 ** (doublings - 1 - i) for i in range(doublings)]
         self.top = depths[0]
@@ -24,11 +44,11 @@ class Generator(nn.Module):
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False))
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(depths[-1], channels, 4, 2, 1), nn.Tanh()]
-        self.paint = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        start = self.project(z).view(-1, self.top, 4, 4)
-        out: torch.Tensor = self.paint(start.contiguous(memory_format=torch.channels_last))
+    def paint(self, styles: torch.Tensor) -> torch.Tensor:
+        start = self.project(styles).view(-1, self.top, 4, 4)
+        out: torch.Tensor = self.layers(start.contiguous(memory_format=torch.channels_last))
         return out
 
 

@@ -1,4 +1,4 @@
-"""The WGAN-GP training loop, with EMA, augmentation and resumption."""
+"""The one training loop of all GAN structures, with EMA, augmentation, sample grids over time and resumption."""
 
 from __future__ import annotations
 
@@ -12,45 +12,100 @@ from torch import nn
 from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
 from tasks.data.pixels import to_uint8
-from tasks.gan.losses import gradient_penalty, wasserstein_critic, wasserstein_generator
-from tasks.gan.networks import Critic, Generator
+from tasks.gan.latents import draw
+from tasks.gan.networks import LatentGenerator
 from tasks.models.augment import differentiable
 from tasks.models.initialise import initialise
 from tasks.stage import Metrics
 
 if TYPE_CHECKING:
-    from tasks.gan.wgan import GAN, WGAN
+    from tasks.gan.gan import GAN, LatentSpace, TrainedGAN
+    from tasks.models.architectures import Network
 
 LOG_EVERY = 25
 INIT_STD = 0.02  # DCGAN
 SAMPLES = 36
+GRIDS, GRID_SAMPLES = 8, 12  # how often, and how many, while it trains
 NORM_BATCHES, NORM_BATCH = 8, 64
 
 
-def build_pair(stage: WGAN) -> tuple[Generator, Critic]:
-    """Generator and critic for the stage's image shape, channels_last."""
-    channels, size = stage.data.channels, stage.data.size
+class Play:
+    """What a structure's losses may use in one step: the networks, real images, latents, and random draws.
+
+    All draws come from one generator, so a step is a function of the stage and the step's number.
+    """
+
+    def __init__(
+        self,
+        stage: TrainedGAN,
+        generator: LatentGenerator,
+        critic: nn.Module,
+        data: tuple[torch.Tensor, torch.Tensor],
+        target: Network | None,
+        draws: torch.Generator,
+    ) -> None:
+        """data: images (n, c, s, s) in [-1, 1] and labels (n,), on the device; target: of a TargetGAN."""
+        self.stage, self.generator, self.critic = stage, generator, critic
+        self.images, self.labels = data
+        self.target, self.draws = target, draws
+        self.step = 0
+
+    def real(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch of real images (batch, c, s, s), augmented, and their labels (batch,) among public people."""
+        stage = self.stage
+        rows = torch.randint(len(self.images), (stage.batch,), generator=self.draws).to(self.images.device)
+        real = self.images[rows]
+        if stage.augment:
+            flip = torch.rand(stage.batch, generator=self.draws) < 0.5
+            real = torch.where(flip.to(real.device)[:, None, None, None], real.flip(3), real)
+            real = differentiable(real, self.draws)
+        return real.contiguous(memory_format=torch.channels_last), self.labels[rows]
+
+    def latents(self, n: int | None = None) -> torch.Tensor:
+        """Fresh latents (n or batch, d)."""
+        return draw(self.stage.latent_space, n or self.stage.batch, self.draws).to(self.images.device)
+
+    def fake(self, latents: torch.Tensor) -> torch.Tensor:
+        """G(latents), augmented as real images are (but for the flip), differentiable."""
+        return self.augmented(self.generator(latents))
+
+    @torch.no_grad()
+    def constant_fake(self, latents: torch.Tensor) -> torch.Tensor:
+        """The same without a graph: for the critic."""
+        return self.fake(latents)
+
+    def augmented(self, images: torch.Tensor) -> torch.Tensor:
+        """DiffAugment, if the stage augments."""
+        return differentiable(images, self.draws) if self.stage.augment else images
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """U(0, 1) of a shape, on the device."""
+        return torch.rand(*shape, generator=self.draws).to(self.images.device)
+
+
+def build_pair(stage: GAN) -> tuple[LatentGenerator, nn.Module]:
+    """The structure's generator and critic, channels_last."""
     with torch.random.fork_rng(devices=[]):  # layers draw weights when made; `initialise` replaces them
-        generator = Generator(stage.latent_dim, channels, size, stage.width)
-        critic = Critic(channels, size, stage.width)
-    return (
-        generator.to(memory_format=torch.channels_last),
-        critic.to(memory_format=torch.channels_last),
-    )
+        generator, critic = stage.networks()
+    return generator.to(memory_format=torch.channels_last), critic.to(memory_format=torch.channels_last)
 
 
-def train_wgan(stage: WGAN, ctx: Context) -> Metrics:
-    """Train, write generator.safetensors (EMA), critic.safetensors and samples.safetensors."""
-    images, _ = stage.data.tensors(ctx)
-    images = images.to(ctx.device)
-    generator, critic = (net.to(ctx.device) for net in build_pair(stage))
-    initialise(generator, ctx.generator("init-generator"), std=INIT_STD)
-    initialise(critic, ctx.generator("init-critic"), std=INIT_STD)
+def train(stage: TrainedGAN, ctx: Context) -> Metrics:
+    """Train, write generator.safetensors (EMA), critic.safetensors and samples.safetensors.
+
+    samples.safetensors: `images` (36, c, s, s) uint8 of the result; `over_time` (grids, 12, c, s, s), the same
+    latents as the moving average learns, and `steps` (grids,).
+    """
+    images, labels = (t.to(ctx.device) for t in stage.data.tensors(ctx))
+    generator, critic = _start(stage, ctx)
     average = copy.deepcopy(generator)
     betas = (stage.beta1, stage.beta2)
     opt_g = torch.optim.Adam(generator.parameters(), lr=stage.lr, betas=betas)
     opt_c = torch.optim.Adam(critic.parameters(), lr=stage.critic_lr, betas=betas)
     draws = ctx.generator("training")
+    target = getattr(stage, "target", None)
+    play = Play(stage, generator, critic, (images, labels), target.network(ctx) if target else None, draws)
+    grids = _Grids(stage, ctx)
     first = 0
     if restored := ctx.restore():
         first, state = restored
@@ -59,6 +114,7 @@ def train_wgan(stage: WGAN, ctx: Context) -> Metrics:
         restore_optimizer(opt_g, state["opt_g"])
         restore_optimizer(opt_c, state["opt_c"])
         draws.set_state(state["draws"])
+        grids.restore(state["grids"])
 
     def snapshot() -> State:
         return {
@@ -68,51 +124,56 @@ def train_wgan(stage: WGAN, ctx: Context) -> Metrics:
             "opt_g": opt_g.state_dict(),
             "opt_c": opt_c.state_dict(),
             "draws": draws.get_state(),
+            "grids": grids.state(),
         }
 
-    def latents() -> torch.Tensor:
-        return torch.randn(stage.batch, stage.latent_dim, generator=draws).to(ctx.device)
-
     for step in range(first, stage.steps):
-        for _ in range(stage.n_critic):
-            real = _real_batch(images, stage, draws)
-            with torch.no_grad():
-                fake = generator(latents())
-                fake = differentiable(fake, draws) if stage.augment else fake
-            real_score, fake_score = critic(real), critic(fake)
-            wasserstein = wasserstein_critic(real_score, fake_score)
-            mix = torch.rand(len(real), 1, 1, 1, generator=draws).to(ctx.device)
-            penalty = gradient_penalty(critic, real, fake, mix)
-            opt_c.zero_grad(set_to_none=True)
-            (wasserstein + stage.gp_weight * penalty).backward()
-            opt_c.step()
-        critic.requires_grad_(False)
-        fake = generator(latents())
-        loss = wasserstein_generator(critic(differentiable(fake, draws) if stage.augment else fake))
-        opt_g.zero_grad(set_to_none=True)
-        loss.backward()
-        opt_g.step()
-        critic.requires_grad_(True)
+        play.step = step
+        with ctx.seeded("layers", step):
+            for _ in range(stage.n_critic):
+                terms = dict(stage.critic_terms(play))
+                _descend(terms, opt_c)
+            critic.requires_grad_(False)
+            made = dict(stage.generator_terms(play))
+            _descend(made, opt_g)
+            critic.requires_grad_(True)
         _move_average(average, generator, min(stage.ema, (step + 1) / (step + 10)))
         if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
-            ctx.log(step + 1, wasserstein=-wasserstein.item(), penalty=penalty.item(), generator=loss.item())
+            ctx.log(step + 1, **{name: term.item() for name, term in {**terms, **made}.items()})
+        if grids.due(step + 1):
+            grids.take(step + 1, average)
         ctx.checkpoint(step + 1, snapshot)
-    _settle_norms(average, ctx.generator("norms"), ctx.device)
-    save_file(_weights(average), ctx.out / "generator.safetensors")
-    save_file(_weights(critic), ctx.out / "critic.safetensors")
-    z = torch.randn(SAMPLES, stage.latent_dim, generator=ctx.generator("samples")).to(ctx.device)
-    with torch.no_grad():
-        save_file({"images": to_uint8(average(z)).cpu().contiguous()}, ctx.out / "samples.safetensors")
-    return {name: ctx.curves[-1][name] for name in ("wasserstein", "penalty")} if stage.steps else {}
+    settle_norms(average, stage.latent_space, ctx.generator("norms"), ctx.device)
+    settle = getattr(critic, "settle", None)
+    if settle is not None:
+        settle(images, ctx.generator("settle"))
+    for network, name in ((average, "generator"), (critic, "critic")):
+        save_file(_weights(network), ctx.out / f"{name}.safetensors")
+    grids.save(average)
+    return {**{k: v for k, v in ctx.curves[-1].items() if k != "step"}} if stage.steps else {}
 
 
-def _real_batch(images: torch.Tensor, stage: WGAN, draws: torch.Generator) -> torch.Tensor:
-    real = images[torch.randint(len(images), (stage.batch,), generator=draws).to(images.device)]
-    if stage.augment:
-        flip = torch.rand(stage.batch, generator=draws) < 0.5
-        real = torch.where(flip.to(real.device)[:, None, None, None], real.flip(3), real)
-        real = differentiable(real, draws)
-    return real.contiguous(memory_format=torch.channels_last)
+def _start(stage: TrainedGAN, ctx: Context) -> tuple[LatentGenerator, nn.Module]:
+    """Networks as initialised, or as the GAN that the stage starts from left them."""
+    init = getattr(stage, "init", None)
+    if init is not None:
+        generator, critic = init.trained(ctx)
+        return generator.train(), critic.train()
+    generator, critic = build_pair(stage)
+    for net, name in ((generator, "init-generator"), (critic, "init-critic")):
+        net.to(ctx.device)
+        own = getattr(net, "initialise", None)
+        if own is not None:
+            own(ctx.generator(name))
+        else:
+            initialise(net, ctx.generator(name), std=INIT_STD)
+    return generator, critic
+
+
+def _descend(terms: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    torch.stack([term.reshape(()) for term in terms.values()]).sum().backward()
+    optimizer.step()
 
 
 @torch.no_grad()
@@ -122,27 +183,64 @@ def _move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def _settle_norms(network: nn.Module, draws: torch.Generator, device: torch.device) -> None:
+def settle_norms(network: nn.Module, space: LatentSpace, draws: torch.Generator, device: torch.device) -> None:
     """Set BatchNorm statistics to those of the averaged weights, over fixed batches; leave eval mode on."""
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    network.train()
-    latent_dim: int = network.latent_dim  # type: ignore[assignment]
-    for _ in range(NORM_BATCHES):
-        network(torch.randn(NORM_BATCH, latent_dim, generator=draws).to(device))
+    if norms:
+        network.train()
+        for _ in range(NORM_BATCHES):
+            network(draw(space, NORM_BATCH, draws).to(device))
     network.eval()
+
+
+class _Grids:
+    """Samples from the same latents while the moving average learns."""
+
+    def __init__(self, stage: TrainedGAN, ctx: Context) -> None:
+        self._stage, self._ctx = stage, ctx
+        self._due = {round(stage.steps * (i + 1) / GRIDS) for i in range(GRIDS)} - {0}
+        self._steps: list[int] = []
+        self._images: list[torch.Tensor] = []
+
+    def due(self, step: int) -> bool:
+        return step in self._due
+
+    def take(self, step: int, average: LatentGenerator) -> None:
+        """Paint with a copy whose norms are settled, so that the training goes on untouched."""
+        shown = copy.deepcopy(average)
+        settle_norms(shown, self._stage.latent_space, self._ctx.generator("norms"), self._ctx.device)
+        self._steps.append(step)
+        self._images.append(self._paint(shown, GRID_SAMPLES))
+
+    def save(self, network: LatentGenerator) -> None:
+        images = self._paint(network, SAMPLES)
+        over_time = torch.stack(self._images) if self._images else images[None, :GRID_SAMPLES].clone()
+        product = {"images": images, "over_time": over_time, "steps": torch.tensor(self._steps or [0])}
+        save_file(product, self._ctx.out / "samples.safetensors")
+
+    @torch.no_grad()
+    def _paint(self, network: LatentGenerator, n: int) -> torch.Tensor:
+        z = draw(self._stage.latent_space, SAMPLES, self._ctx.generator("samples"))[:n]
+        return to_uint8(network(z.to(self._ctx.device))).cpu().contiguous()
+
+    def state(self) -> State:
+        return {"steps": self._steps, "images": self._images}
+
+    def restore(self, state: State) -> None:
+        self._steps, self._images = list(state["steps"]), list(state["images"])
 
 
 def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
 
 
-def load_pair(stage: GAN, ctx: Context) -> tuple[nn.Module, nn.Module]:
+def load_pair(stage: GAN, ctx: Context) -> tuple[LatentGenerator, nn.Module]:
     """Generator and critic in eval mode with the stored weights, strictly."""
     artifact = ctx.load(stage)
-    generator, critic = stage.networks()
+    generator, critic = build_pair(stage)
     for network, name in ((generator, "generator.safetensors"), (critic, "critic.safetensors")):
         network.load_state_dict({k: t.clone() for k, t in load_file(artifact.path(name)).items()}, strict=True)
         network.to(ctx.device).eval()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from tasks.context import Context
-from tasks.gan.wgan import GAN
+from tasks.gan.gan import GAN
 from tasks.inversion.settings import FakesSettings
 from tasks.lazy import lazy
 from tasks.models.classifier import Model

@@ -6,46 +6,51 @@ import torch
 from torch import nn
 
 from tasks.context import Context
+from tasks.gan.gan import GAN, LatentSpace
+from tasks.gan.latents import draw, project
 from tasks.inversion.losses import discrimination_loss, identification_loss, inversion_loss
-from tasks.inversion.search import Found, Search
+from tasks.inversion.search import Found, Search, Where
 from tasks.inversion.settings import LatentSettings
 from tasks.models.inference import inference_copy
 
 
-def draw_latents(n: int, latent_dim: int, generator: torch.Generator, clip: float | None) -> torch.Tensor:
-    """n independent starts z ~ N(0, I) (n, latent_dim), clamped as the search clamps them."""
-    z = torch.randn(n, latent_dim, generator=generator)
-    return z.clamp(-clip, clip) if clip is not None else z
+def draw_latents(n: int, space: LatentSpace, generator: torch.Generator, clip: float | None) -> torch.Tensor:
+    """n independent starts (n, space.size), z clamped as the search clamps it."""
+    return project(space, draw(space, n, generator), clip)
 
 
 def invert(
     model: nn.Module,
-    generator: nn.Module,
-    critic: nn.Module,
+    gan: GAN,
     *,
     label: int,
     start: torch.Tensor,
     settings: LatentSettings,
     ctx: Context,
 ) -> Found:
-    """Minimise eq. 6 from each row of `start` (n, latent_dim) for one label; all networks are left untouched."""
-    f, g, d = inference_copy(model), inference_copy(generator), inference_copy(critic)
+    """Minimise eq. 6 from each row of `start` (n, d) for one label; all networks are left untouched."""
+    generator, critic = gan.trained(ctx)
+    f, g = inference_copy(model), inference_copy(generator)
+    kind = gan.score if settings.discrimination == "auto" else settings.discrimination
+    d = inference_copy(critic) if critic is not None and kind != "none" else None
 
-    def loss(z: torch.Tensor) -> torch.Tensor:
+    def loss(z: torch.Tensor, _: Where) -> torch.Tensor:
         images = g(z).contiguous(memory_format=torch.channels_last)
         labels = torch.full((len(z),), label, device=z.device)
         identification = identification_loss(f(images), labels, settings.identification)
-        return inversion_loss(discrimination_loss(d(images), settings.discrimination), identification, settings.lam)
+        if d is None or kind == "none":
+            return settings.lam * identification
+        return inversion_loss(discrimination_loss(d(images), kind), identification, settings.lam)
 
-    def clamp(z: torch.Tensor) -> torch.Tensor:
-        return z if settings.clip is None else z.clamp(-settings.clip, settings.clip)
+    def keep_valid(z: torch.Tensor, _: Where) -> torch.Tensor:
+        return project(gan.latent_space, z, settings.clip)
 
-    return Search(start.to(ctx.device), loss, settings, clamp).run(ctx)
+    return Search(start.to(ctx.device), loss, settings, keep_valid).run(ctx)
 
 
 @torch.no_grad()
 def paint(generator: nn.Module, latents: torch.Tensor, chunk: int) -> torch.Tensor:
-    """G(z) for (n, latent_dim) in batches of a fixed, padded shape -> (n, c, s, s) in [-1, 1] on the CPU."""
+    """G(z) for (n, d) in batches of a fixed, padded shape -> (n, c, s, s) in [-1, 1] on the CPU."""
     generator.eval()
     parts = []
     for z in latents.split(chunk):

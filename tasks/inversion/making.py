@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def make_fakes(stage: Fakes, ctx: Context) -> Metrics:
     """Write images.safetensors: images uint8 (n, c, s, s), latents (n, d), scores p(label) (n,)."""
-    model, (generator, critic) = stage.model.network(ctx), stage.gan.trained(ctx)
-    start = draw_latents(stage.count, stage.gan.latent_dim, ctx.generator("latents"), stage.clip)
-    found = invert(model, generator, critic, label=stage.label, start=start, settings=stage, ctx=ctx)
+    model, (generator, _) = stage.model.network(ctx), stage.gan.trained(ctx)
+    start = draw_latents(stage.count, stage.gan.latent_space, ctx.generator("latents"), stage.clip)
+    found = invert(model, stage.gan, label=stage.label, start=start, settings=stage, ctx=ctx)
     images = to_uint8(paint(generator, found.points, stage.chunk))
     probabilities = predict(model, to_float(images)).softmax(dim=1)
     scores = probabilities[:, stage.label]

@@ -7,8 +7,9 @@ makes room for the next in the queue.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
@@ -18,26 +19,55 @@ from tasks.context import Context
 if TYPE_CHECKING:
     from tasks.inversion.settings import SearchSettings
 
-Loss = Callable[[torch.Tensor], torch.Tensor]
-Projection = Callable[[torch.Tensor], torch.Tensor]
+
+class Where(NamedTuple):
+    """Which sample is in each place of the batch, and how many evaluations it has had; both (chunk,) int64."""
+
+    rows: torch.Tensor
+    ages: torch.Tensor
+
+
+Loss = Callable[[torch.Tensor, Where], torch.Tensor]
+Projection = Callable[[torch.Tensor, Where], torch.Tensor]
 
 
 class Found(NamedTuple):
-    """Per sample: the point of least loss, that loss, and how many forward and backward passes it took."""
+    """Per sample: the point kept, its loss, and how many forward and backward passes it took."""
 
     points: torch.Tensor  # (n, ...)
     losses: torch.Tensor  # (n,)
     passes: torch.Tensor  # (n,) int64
 
 
+def ramp(age: torch.Tensor, steps: int, up: float = 0.05, down: float = 0.25) -> torch.Tensor:
+    """Factor (n,) on the rate at evaluation `age` (n,) of `steps`: linear up, flat, then a cosine to 0.
+
+    `up` and `down` are shares of the steps. Of the projector of StyleGAN2 (Karras et al. 2020, app. D), which
+    Mirror uses.
+    """
+    t = age.double() / steps
+    falling = ((1 - t) / down).clamp_max(1)
+    falling = 0.5 - 0.5 * (math.pi * falling).cos()
+    return falling * (t / up).clamp_max(1) if up else falling
+
+
 class Search:
-    """Minimise `loss` from each row of `start`; `run` returns the least-loss point of each (sec. IV-B)."""
+    """Minimise `loss` from each row of `start`; `run` returns a point of each.
+
+    keep: the point of least loss (sec. IV-B), or the last one where the loss is random and the least is luck.
+    """
 
     def __init__(
-        self, start: torch.Tensor, loss: Loss, settings: SearchSettings, project: Projection | None = None
+        self,
+        start: torch.Tensor,
+        loss: Loss,
+        settings: SearchSettings,
+        project: Projection | None = None,
+        keep: Literal["least", "last"] = "least",
     ) -> None:
         """start (n, ...); loss maps (chunk, ...) to per-sample losses (chunk,); project is applied after a step."""
         self._start, self._loss, self._settings, self._project = start, loss, settings, project
+        self._keep = keep
         n, chunk = len(start), min(settings.chunk, len(start))
         self._best = start.clone()
         self._best_loss = torch.full((n,), torch.inf)
@@ -62,7 +92,7 @@ class Search:
 
     def _step(self) -> None:
         x = self._x.detach().requires_grad_(True)
-        losses = self._loss(x)
+        losses = self._loss(x, Where(self._rows, self._age))
         (gradient,) = torch.autograd.grad(losses.sum(), x)
         self._keep_best(losses.detach().cpu())
         self._age += 1
@@ -77,24 +107,29 @@ class Search:
         gained = self._busy & (losses < old - self._settings.tolerance * old.abs().clamp_max(1e30))
         gained |= better & old.isinf()
         self._stale = torch.where(gained, 0, self._stale + 1)
-        rows = self._rows[better]
-        self._best[rows] = self._x[better.to(self._x.device)]
-        self._best_loss[rows] = losses[better]
+        kept = self._busy if self._keep == "last" else better
+        rows = self._rows[kept]
+        self._best[rows] = self._x[kept.to(self._x.device)]
+        self._best_loss[rows] = losses[kept]
         self._passes[self._rows[self._busy]] += 1
 
     def _move(self, gradient: torch.Tensor) -> torch.Tensor:
         s = self._settings
+        lr: float | torch.Tensor = s.lr
+        if s.schedule == "ramp":
+            factor = ramp(self._age, s.steps).to(gradient.device, gradient.dtype)
+            lr = s.lr * factor.view(-1, *[1] * (gradient.ndim - 1))
         if s.optimizer == "sgd":
             previous = self._first
-            self._first = s.momentum * previous - s.lr * gradient
+            self._first = s.momentum * previous - lr * gradient
             moved = self._x - s.momentum * previous + (1 + s.momentum) * self._first
         else:
             age = self._age.to(gradient.device).view(-1, *[1] * (gradient.ndim - 1)).to(gradient.dtype)
             self._first = s.beta1 * self._first + (1 - s.beta1) * gradient
             self._second = s.beta2 * self._second + (1 - s.beta2) * gradient.square()
             mean, spread = self._first / (1 - s.beta1**age), self._second / (1 - s.beta2**age)
-            moved = self._x - s.lr * mean / (spread.sqrt() + 1e-8)
-        return self._project(moved) if self._project is not None else moved
+            moved = self._x - lr * mean / (spread.sqrt() + 1e-8)
+        return self._project(moved, Where(self._rows, self._age)) if self._project is not None else moved
 
     def _replace(self, place: int) -> None:
         if self._next >= len(self._start):

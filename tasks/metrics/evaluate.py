@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from tasks.attacks.attack import Attack
+from tasks.attacks.rerun import Rerun
 from tasks.context import Context
 from tasks.data.split import Split
 from tasks.lazy import lazy
@@ -24,6 +25,10 @@ class Evaluate(ComputeStage):
 
     aa_top1, aa_top5 (eq. 12); feat_mean_sqdist (eq. 13, the paper's "FID", against the private training images
     of l_t); knn_sqdist (least squared distance to one of them); all on F_E's penultimate features.
+
+    Where the attack was run again because it had not converged, the outcome that is worse for the defense
+    counts (the higher aa_top1, then aa_top5): outcomes.parquet and all metrics are that run's, `rerun_counts`
+    says which it is and `aa_top1_first`, `aa_top1_rerun` hold both.
     """
 
     kind: ClassVar = "evaluate"
@@ -31,6 +36,7 @@ class Evaluate(ComputeStage):
     group: ClassVar = "metrics"
 
     attack: Attack
+    rerun: Rerun | None = None
     evaluator: Classifier
     second: Classifier
     reference: Split

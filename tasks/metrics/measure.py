@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from tasks.artifact import Artifact
 from tasks.attacks.scoring import CONVERGED
 from tasks.context import Context
 from tasks.data.pixels import to_float
@@ -16,25 +17,46 @@ from tasks.metrics.image_distances import diversity, feature_mean_sqdist, freche
 from tasks.metrics.inception import inception_features, load_inception
 from tasks.models.architectures import Network
 from tasks.models.training import features, predict
-from tasks.stage import Metrics
+from tasks.stage import Metrics, Stage
 
 if TYPE_CHECKING:
     from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
 
 
+class _Judges(NamedTuple):
+    evaluator: Network
+    second: Network
+    reference: torch.Tensor  # features of the private training images of the label
+    names: list[str]
+
+
 def evaluate(stage: Evaluate, ctx: Context) -> Metrics:
     """Write outcomes.parquet; return the cell's metrics (fractions in [0, 1]; squared distances)."""
-    attack, label = stage.attack, stage.attack.label
-    product = ctx.load(attack)
+    evaluator = stage.evaluator.network(ctx)
+    judges = _Judges(evaluator, stage.second.network(ctx), *_reference(stage, ctx, evaluator))
+    rows, metrics = _judge(ctx.load(stage.attack), stage.attack.label, judges)
+    if stage.rerun is not None:
+        again = ctx.load(stage.rerun)
+        metrics["rerun"] = again.metrics["needed"]
+        if again.metrics["needed"]:
+            other_rows, other = _judge(again, stage.attack.label, judges)
+            both = {"aa_top1_first": metrics["aa_top1"], "aa_top1_rerun": other["aa_top1"], "rerun": 1.0}
+            worse = [(m["aa_top1"], m["aa_top5"]) for m in (metrics, other)]
+            counts = worse[1] > worse[0]
+            rows, metrics = (other_rows, other) if counts else (rows, metrics)
+            metrics = {**metrics, **both, "rerun_counts": float(counts)}
+    pq.write_table(pa.table(rows), ctx.out / "outcomes.parquet")
+    return metrics
+
+
+def _judge(product: Artifact, label: int, judges: _Judges) -> tuple[dict[str, list[Any]], Metrics]:
+    """One attack's images as the evaluators see them: a row per image, and the metrics of the set."""
     images = to_float(product.tensors("images.safetensors")["images"])
-    samples = product.table("samples.parquet")
-    evaluator, second = stage.evaluator.network(ctx), stage.second.network(ctx)
-    found = features(evaluator, images)
-    logits = {"evaluator": predict(evaluator, images), "second": predict(second, images)}
-    reference, names = _reference(stage, ctx, evaluator)
-    nearest, index = knn_sqdist(found, reference)
+    found = features(judges.evaluator, images)
+    logits = {"evaluator": predict(judges.evaluator, images), "second": predict(judges.second, images)}
+    nearest, index = knn_sqdist(found, judges.reference)
     hits = {f"top{k}_{who}": topk_hits(scores, label, k).tolist() for who, scores in logits.items() for k in (1, 5)}
-    target_p = samples.column("target_p").to_pylist()
+    target_p = product.table("samples.parquet").column("target_p").to_pylist()
     rows = {
         "image": list(range(len(images))),
         "label": [label] * len(images),
@@ -42,16 +64,15 @@ def evaluate(stage: Evaluate, ctx: Context) -> Metrics:
         **{f"p_{who}": scores.softmax(dim=1)[:, label].tolist() for who, scores in logits.items()},
         "target_p": target_p,
         "knn_sqdist": nearest.tolist(),
-        "knn_picture": [names[i] for i in index.tolist()],
+        "knn_picture": [judges.names[i] for i in index.tolist()],
         "features": found.tolist(),
     }
-    pq.write_table(pa.table(rows), ctx.out / "outcomes.parquet")
-    return {
+    return rows, {
         "aa_top1": _share(hits["top1_evaluator"]),
         "aa_top5": _share(hits["top5_evaluator"]),
         "aa_top1_second": _share(hits["top1_second"]),
         "aa_top5_second": _share(hits["top5_second"]),
-        "feat_mean_sqdist": feature_mean_sqdist(found, reference),
+        "feat_mean_sqdist": feature_mean_sqdist(found, judges.reference),
         "knn_sqdist": nearest.mean().item(),
         "diversity": diversity(found),
         "target_confidence": _share([p >= CONVERGED for p in target_p]),
@@ -116,9 +137,15 @@ def _frechet(evaluations: list[Evaluate], private: torch.Tensor, ctx: Context) -
 
 
 def _inception_distance(stage: Distance, ctx: Context, private: torch.Tensor) -> float:
-    pooled = [to_float(ctx.load(e.attack).tensors("images.safetensors")["images"]) for e in stage.evaluations]
+    pooled = [to_float(ctx.load(_counted(e, ctx)).tensors("images.safetensors")["images"]) for e in stage.evaluations]
     network = load_inception(ctx.source(str(stage.inception)))
     return frechet_distance(inception_features(network, torch.cat(pooled)), inception_features(network, private))
+
+
+def _counted(evaluation: Evaluate, ctx: Context) -> Stage:
+    """The run of the attack that counts."""
+    again = ctx.load(evaluation).metrics.get("rerun_counts", 0.0) and evaluation.rerun
+    return again or evaluation.attack
 
 
 def _share(flags: list[bool]) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tasks.attacks import ATTACKS
-from tasks.attacks.attack import Attack, Inverted
+from tasks.attacks.attack import Inverted, WhiteBoxAttack
 from tasks.attacks.gmi import GMI
 from tasks.context import Context
 from tasks.models.architectures import Network
@@ -26,7 +26,7 @@ def test_kind_is_the_registry_name(name: str) -> None:
     assert ATTACKS[name].group == "attack"
 
 
-class Toy(Attack):
+class Toy(WhiteBoxAttack):
     """A random walk in pixel space that keeps what the target likes: a minimal honest attack."""
 
     kind = "toy"

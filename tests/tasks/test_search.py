@@ -40,10 +40,12 @@ def searched(
 ) -> Found:
     """Run a search; with `kill_at`, kill it at that checkpoint and run it again from there."""
     storage = MemoryCheckpoints(kill_at)
-    project = None if clip is None else lambda x: x.clamp(-clip, clip)
+    project = None if clip is None else lambda x, _: x.clamp(-clip, clip)
 
     def once() -> Found:
-        return Search(start, bumpy, s, project).run(lab.context(lab.split("train"), checkpoints=storage))
+        return Search(start, lambda x, _: bumpy(x), s, project).run(
+            lab.context(lab.split("train"), checkpoints=storage)
+        )
 
     if kill_at is not None:
         with pytest.raises(KilledError):

@@ -1,0 +1,76 @@
+"""What a prediction API gives to whoever calls it: confidences. It counts the calls, and that is all."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from tasks.context import Context
+from tasks.models.training import predict
+
+if TYPE_CHECKING:
+    from tasks.models.architectures import Network
+    from tasks.models.classifier import Model
+
+
+class Oracle:
+    """Images in, softmax confidences out; `queries` counts images.
+
+    The network lives in the frame of a thread of its own, as an API's does on its server: nothing that can be
+    reached from this object leads to a weight, and no answer has a graph.
+    """
+
+    __slots__ = ("_answers", "_asked", "classes", "queries")
+
+    def __init__(self, classes: int) -> None:
+        self.classes, self.queries = classes, 0
+        self._asked: queue.SimpleQueue[torch.Tensor | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[torch.Tensor | Exception] = queue.SimpleQueue()
+
+    def query(self, images: torch.Tensor) -> torch.Tensor:
+        """Confidences (n, classes) of images (n, c, s, s) in [-1, 1], on the CPU; n queries are counted."""
+        self._asked.put(images.detach())
+        answer = self._answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        self.queries += len(images)
+        return answer
+
+
+@contextmanager
+def oracle(target: Model, ctx: Context) -> Iterator[Oracle]:
+    """An oracle of the target; inside, `ctx` refuses to load the target or anything that it is made from."""
+    api = Oracle(target.classes)
+    ready = threading.Event()
+    handed = [target.network(ctx)]
+    threads = torch.get_num_threads()
+    threading.Thread(target=_serve, args=(handed, threads, api._asked, api._answers, ready), daemon=True).start()
+    ready.wait()
+    try:
+        with ctx.closed_to(target):
+            yield api
+    finally:
+        api._asked.put(None)
+
+
+def _serve(
+    handed: list[Network],
+    threads: int,
+    asked: queue.SimpleQueue[torch.Tensor | None],
+    answers: queue.SimpleQueue[torch.Tensor | Exception],
+    ready: threading.Event,
+) -> None:
+    network = handed.pop()
+    torch.set_num_threads(threads)  # both are a thread's own; the stage's has them too
+    torch.set_flush_denormal(True)
+    ready.set()
+    while (images := asked.get()) is not None:
+        try:
+            answers.put(predict(network, images).softmax(dim=1))
+        except Exception as error:  # noqa: BLE001  is raised where the question was asked
+            answers.put(error)
