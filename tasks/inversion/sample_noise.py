@@ -32,9 +32,7 @@ class SampleNoise:
         """N(0, 1) (chunk, count) float32."""
         return self._draws(where, stream, lambda rng: rng.standard_normal(count, dtype=np.float32))
 
-    def _draws(
-        self, where: Where, stream: int, draw: Callable[[np.random.Generator], np.ndarray[Any, Any]]
-    ) -> torch.Tensor:
+    def _draws(self, where: Where, stream: int, draw: Callable[[np.random.Generator], Floats]) -> torch.Tensor:
         places = zip(where.rows.tolist(), where.ages.tolist(), strict=True)
         drawn = [draw(self._generator(row, age, stream)) for row, age in places]
         return torch.from_numpy(np.stack(drawn))
