@@ -6,7 +6,7 @@ Fractions are in [0, 1]. What was not measured is None, never a sentinel number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ RATES = {
 }
 # Of the set of a cell's images: averaged over the row's cells, each with the same weight.
 CELL_METRICS = ("feat_mean_sqdist", "knn_sqdist", "diversity", "target_confidence")
-COST_METRICS = ("passes", "queries")
+COST_METRICS = ("passes", "queries", "setup_queries")
 ROW_METRICS = ("frechet_evaluator", "fid_inception")
 
 
@@ -55,6 +55,9 @@ def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> Com
     distances: dict[str, Any] = {name: _finite(stage["metrics"].get(name) if stage else None) for name in ROW_METRICS}
     return ComparisonRow(
         **_names(records, row),
+        access=str(row.get("access", "")),
+        control=bool(row.get("control")),
+        selection=str(row.get("selection", "")),
         labels=len({cell["label"] for cell in cells}),
         **_counts(records, cells, outcomes),
         **_named_rates(outcomes),
@@ -62,9 +65,10 @@ def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> Com
         **target.named("mc_target"),
         mc_target_images=target_images,
         **_mean_metrics(records, [cell["evaluate"] for cell in cells], CELL_METRICS),
-        **_mean_metrics(records, [cell["attack"] for cell in cells], COST_METRICS),
+        **_costs(records, cells),
         **distances,
-        attack_seconds=_mean(record.get("seconds") for record in _stages(records, cells, "attack")),
+        reruns=_count(records, cells, "rerun"),
+        reruns_counted=_count(records, cells, "rerun_counts"),
         evaluator_accuracy=_judge_accuracy(records, cells, "evaluator_accuracy"),
         second_accuracy=_judge_accuracy(records, cells, "second_accuracy"),
     )
@@ -158,9 +162,26 @@ def _judge_accuracy(records: Records, cells: list[Cell], name: str) -> float | N
     return _mean_metric(records, sorted({cell[name] for cell in cells if cell.get(name)}), "mc_all")
 
 
-def _stages(records: Records, cells: list[Cell], name: str) -> Iterator[Mapping[str, Any]]:
-    """Records of the finished stages `name` of some cells."""
-    return (records.stages[cell[name]] for cell in cells if cell[name] in records.stages)
+def _costs(records: Records, cells: list[Cell]) -> dict[str, Any]:
+    """What an attack on a cell cost, its rerun included; means over cells."""
+    done = [
+        [records.stages[key] for key in (cell["attack"], cell.get("rerun")) if key and key in records.stages]
+        for cell in cells
+        if cell["attack"] in records.stages
+    ]
+    costs = {name: _mean(_total(s["metrics"].get(name) for s in stages) for stages in done) for name in COST_METRICS}
+    return {**costs, "attack_seconds": _mean(_total(s.get("seconds") for s in stages) for stages in done)}
+
+
+def _total(values: Iterable[Any]) -> float | None:
+    known = [number for number in map(_finite, values) if number is not None]
+    return math.fsum(known) if known else None
+
+
+def _count(records: Records, cells: list[Cell], name: str) -> int:
+    """In how many cells the evaluation says `name`."""
+    keys = [cell["evaluate"] for cell in cells if cell["evaluate"] in records.stages]
+    return sum(records.stages[key]["metrics"].get(name, 0.0) > 0 for key in keys)
 
 
 def _mean_metrics(records: Records, keys: list[str], names: Iterable[str]) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.records import Document
+from analysis.records import UNREADABLE, Document, counted_attack
 from grid.store import Store
-from tasks.artifact import DamagedArtifactError
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -28,8 +27,6 @@ _GAP, _MARGIN, _FONT = 8, 16, 15
 _TOP = _MARGIN + 4 * (_FONT + 6)  # title, a line of air, two lines of heading
 _NOTE = "Inverted: of all attack images, the one that the target is surest of."
 _INK, _FAINT, _PAPER, _BLANK = (25, 25, 25), (120, 120, 120), (255, 255, 255), (236, 236, 236)
-# not run, or a store without images (committed records)
-_UNREADABLE = (DamagedArtifactError, KeyError, OSError)
 
 
 class _Column(NamedTuple):
@@ -37,7 +34,7 @@ class _Column(NamedTuple):
     image: Callable[[int], Pixels | None]  # label -> image
 
 
-class _Panel(NamedTuple):
+class Panel(NamedTuple):
     """One picture's content: a row of tiles for each label; None is a blank tile."""
 
     title: str
@@ -79,7 +76,7 @@ def face_grid(rows: Sequence[GridRow], store: Store, *, private: bool = True) ->
     first = rows[0]
     title = f"{first['dataset']} · {first['victim']} · attack {first['attack']}"
     names = [_label_name(rows, label) for label in labels]
-    return _draw(_Panel(title, [column.heading for column in (*references, *inverted)], names, tiles))
+    return draw(Panel(title, [column.heading for column in (*references, *inverted)], names, tiles))
 
 
 def best_by_target(store: Store, attacks: Sequence[str]) -> Pixels | None:
@@ -93,7 +90,7 @@ def best_by_target(store: Store, attacks: Sequence[str]) -> Pixels | None:
             artifact = store.load(key)
             artifact.path("samples.parquet")
             images = _read(store, key)["images"]
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
         target_p = np.nan_to_num(artifact.table("samples.parquet")["target_p"].to_numpy(), nan=-1.0)
         if target_p.size and (best is None or target_p.max() > best[0]):
@@ -113,7 +110,9 @@ def _references(rows: Sequence[GridRow], store: Store, *, private: bool) -> list
 def _inverted(rows: Sequence[GridRow], store: Store) -> list[_Column]:
     def column(row: GridRow) -> _Column:
         def image(label: int) -> Pixels | None:
-            return best_by_target(store, [cell["attack"] for cell in row["cells"] if cell["label"] == label])
+            cells = [cell for cell in row["cells"] if cell["label"] == label]
+            records = store.records(sorted({cell["evaluate"] for cell in cells}))
+            return best_by_target(store, [counted_attack(cell, records.get(cell["evaluate"])) for cell in cells])
 
         before = row.get("undefended", False)
         return _Column("inverted\nbefore" if before else f"inverted after:\n{row['defense']}", image)
@@ -137,7 +136,7 @@ def _of_person(store: Store, cell: Mapping[str, Any] | None, split: str, who: st
         return None
     try:
         stored = _read(store, cell[split])
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     places = np.flatnonzero(stored["labels"] == cell[who])
     return stored["images"][int(places[0])] if places.size else None
@@ -155,7 +154,8 @@ def _label_name(rows: Sequence[GridRow], label: int) -> str:
     return f"{person}\nlabel {label}" if person else f"label {label}"
 
 
-def _draw(panel: _Panel) -> bytes:
+def draw(panel: Panel, note: str = _NOTE) -> bytes:
+    """PNG of a panel: title, headings, and a line of tiles for each name."""
     from PIL import Image, ImageDraw
 
     font, small = _font(_FONT), _font(_FONT - 2)
@@ -167,11 +167,11 @@ def _draw(panel: _Panel) -> bytes:
     for heading in panel.headings:
         starts.append(starts[-1] + max(side, _width(measure, heading, font)) + _GAP)
     lines = [_TOP + row * (side + _GAP) for row in range(len(panel.tiles) + 1)]
-    needed = max(_width(measure, panel.title, font), _width(measure, _NOTE, small)) + _MARGIN
+    needed = max(_width(measure, panel.title, font), _width(measure, note, small)) + _MARGIN
     sheet = Image.new("RGB", (max(starts[-1], needed) + _MARGIN, lines[-1] + _FONT + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((_MARGIN, _MARGIN), panel.title, fill=_INK, font=font)
-    pen.text((_MARGIN, lines[-1]), _NOTE, fill=_FAINT, font=small)
+    pen.text((_MARGIN, lines[-1]), note, fill=_FAINT, font=small)
     for x, heading in zip(starts, panel.headings, strict=False):  # starts ends with the right edge
         at = (x + side // 2, _TOP - _GAP)
         pen.multiline_text(at, heading, fill=_INK, font=font, anchor="md", align="center")

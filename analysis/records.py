@@ -43,9 +43,11 @@ OUTCOME_SCHEMA = pa.schema(
         ("knn_picture", pa.string()),
     ]
 )
-READ_OF_CELL = ("evaluate", "accuracy", "attack", "evaluator_accuracy", "second_accuracy")
+# what reading a stored file raises: not run, damaged, or a store without images (committed records)
+UNREADABLE = (DamagedArtifactError, KeyError, OSError)
+READ_OF_CELL = ("evaluate", "accuracy", "attack", "rerun", "evaluator_accuracy", "second_accuracy")
 UPSTREAM_OF_CELL: dict[str, tuple[str, ...]] = {
-    "evaluate": ("attack", "target", "fakes_private", "fakes_public"),
+    "evaluate": ("attack", "rerun", "target", "fakes_private", "fakes_public"),
     "accuracy": ("target", "fakes_private", "fakes_public"),
     "distance": (),
 }
@@ -110,6 +112,7 @@ def read_records(document: Document, store: Store) -> Records:
     """Read everything that the tables need of a grid. Every file is verified by its sha256 before use."""
     keys = {cell[name] for _, cell in cells_of(document) for name in READ_OF_CELL if cell.get(name)}
     keys |= {row["distance"] for row in document["rows"] if row.get("distance")}
+    keys |= {entry[name] for entry in document.get("gans", ()) for name in ("gan", "quality")}
     stages = store.records(sorted(keys))
     damaged: dict[str, str] = {}
     evaluates = {cell["evaluate"] for _, cell in cells_of(document)}
@@ -123,6 +126,12 @@ def read_records(document: Document, store: Store) -> Records:
     missing = tuple(_missing(document, store, stages, damaged))
     failures = tuple(_failures(document, store)) if missing else ()
     return Records(document, stages, _outcomes(document, paths), predictions, missing, failures)
+
+
+def counted_attack(cell: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+    """Key of the run of the attack that counts: the rerun's, where the record of the evaluation says so."""
+    again = evaluation is not None and evaluation["metrics"].get("rerun_counts", 0.0) > 0
+    return str(cell["rerun"] if again else cell["attack"])
 
 
 def cells_of(document: Document) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:

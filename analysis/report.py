@@ -9,6 +9,8 @@ from typing import Any
 
 from analysis.comparison import compare, compare_labels
 from analysis.formats import csv, latex, markdown
+from analysis.gans import GANRow, gan_pictures, gan_rows, gans_csv, gans_markdown
+from analysis.levers import levers, levers_csv, levers_png
 from analysis.page import html
 from analysis.picture import pictures
 from analysis.records import Document, Failure, Missing, Records, read_records
@@ -28,15 +30,23 @@ class Report:
     remarks: tuple[Remark, ...]
     missing: tuple[Missing, ...]
     failures: tuple[Failure, ...]
+    gans: tuple[GANRow, ...] = ()
 
 
 def read_report(document: Document, store: Store) -> Report:
     """Read a grid's records and pool them. Never fails on stages that are missing; they are named."""
     records = read_records(document, store)
     rows = compare(records)
-    notes = [*evaluator_notes(rows), *control_notes(document), *distance_notes(records)]
+    notes = [*evaluator_notes(rows), *control_notes(document), *attack_notes(rows), *distance_notes(records)]
     lines = remarks(rows, records.missing, records.failures, records.classes, notes)
-    return Report(tuple(rows), tuple(compare_labels(records)), tuple(lines), records.missing, records.failures)
+    return Report(
+        tuple(rows),
+        tuple(compare_labels(records)),
+        tuple(lines),
+        records.missing,
+        records.failures,
+        tuple(gan_rows(records)),
+    )
 
 
 def write_report(
@@ -52,6 +62,13 @@ def write_report(
     report = read_report(document, store)
     faces = pictures(document, store, private=private)
     content: dict[str, str | bytes] = {"labels.csv": csv(report.labels, LabelRow), **faces}
+    if report.gans:
+        content |= {"gans.csv": gans_csv(report.gans), "gans.md": gans_markdown(report.gans)}
+        content |= gan_pictures(document, store)
+    if found := levers(document, report.rows):
+        classes = read_records(document, store).classes
+        chance = 1 / classes[report.rows[0].dataset] if report.rows[0].dataset in classes else None
+        content |= {"levers.csv": levers_csv(found), "levers.png": levers_png(found, chance)}
     if "markdown" in formats:
         content["table.md"] = markdown(report.rows, report.remarks)
     if "csv" in formats:
@@ -113,6 +130,22 @@ def control_notes(document: Document) -> list[str]:
     controls = [f"{row['defense']} / {row['attack']}" for row in document["rows"] if row.get("control")]
     names = ", ".join(dict.fromkeys(controls))
     return [f"Control (untrained generator): {names}; believe a high AA only beside it."] if names else []
+
+
+def attack_notes(rows: Sequence[ComparisonRow]) -> list[str]:
+    """What each attack sees of the target, how it selects, and what a rerun is."""
+    access = {"white_box": "white-box", "black_box": "black-box"}
+    lines = dict.fromkeys(
+        f"{row.attack} ({access[row.access]}): selection {row.selection}" for row in rows if row.access in access
+    )
+    notes = [f"Attacks; whatever they select, they select by the target alone: {'; '.join(lines)}."] if lines else []
+    if any(row.reruns for row in rows):
+        notes.append(
+            "Rerun: where less than 80% of a cell's images convinced the target, the attack ran again with 4 times "
+            "the steps from where it ended on the undefended model, and the outcome that is worse for the defense "
+            "counts. In brackets: cells where that is the second run. Passes, queries and time are of both."
+        )
+    return notes
 
 
 def distance_notes(records: Records) -> list[str]:

@@ -22,9 +22,12 @@ class Rate(NamedTuple):
 class ComparisonRow:
     """One row of table.csv, fields in column order.
 
+    access: white_box or black_box; control: an untrained generator; selection: how the attack chooses.
     labels, seeds, cells: planned; cells_missing: those without outcomes or test accuracy; images: attack
     images pooled. mc_all: mean over the row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity,
-    target_confidence, passes, queries, attack_seconds: mean over the row's cells. evaluator_accuracy,
+    target_confidence, passes, queries, setup_queries, attack_seconds: mean over the row's cells (a rerun's
+    passes, queries and seconds included). reruns: cells whose attack had not converged and was run again;
+    reruns_counted: those where the second run was worse for the defense, so that it counts. evaluator_accuracy,
     second_accuracy: of F_E and of the second evaluator on the test split.
     """
 
@@ -32,6 +35,9 @@ class ComparisonRow:
     victim: str
     defense: str
     attack: str
+    access: str
+    control: bool
+    selection: str
     labels: int
     seeds: int
     cells: int
@@ -62,6 +68,9 @@ class ComparisonRow:
     target_confidence: float | None
     passes: float | None
     queries: float | None
+    setup_queries: float | None
+    reruns: int
+    reruns_counted: int
     attack_seconds: float | None
     evaluator_accuracy: float | None
     second_accuracy: float | None

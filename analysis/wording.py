@@ -61,6 +61,15 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.1f} min" if value >= 120 else f"{value:.3g} s"
 
 
+def reruns(run: int, counted: int) -> str:
+    """Cells whose attack was run again, and those where the second run counts: 3 (2)."""
+    return f"{run} ({counted})" if run else NOTHING
+
+
+def _some(value: float | None) -> str:
+    return number(value or None)
+
+
 def _rate(heading: str, field: str) -> Column:
     def text(row: ComparisonRow) -> tuple[str, str]:
         low, high = getattr(row, f"{field}_low"), getattr(row, f"{field}_high")
@@ -89,6 +98,8 @@ DISTANCES = (
 CONFIDENCE = _plain("target conf.", "target_confidence", percent)
 PASSES = _plain("passes", "passes", number)
 QUERIES = _plain("queries", "queries", number, optional=True)
+SETUP = _plain("setup queries", "setup_queries", _some, optional=True)
+RERUNS = Column("rerun (counted)", lambda row: (reruns(row.reruns, row.reruns_counted), ""), optional=True)
 SECONDS = _plain("time", "attack_seconds", seconds)
 WIDE = (
     *RATES,
@@ -98,6 +109,8 @@ WIDE = (
     CONFIDENCE,
     PASSES,
     QUERIES,
+    SETUP,
+    RERUNS,
     SECONDS,
     Column("images", lambda row: (str(row.images), "")),
     Column("cells missing", lambda row: (f"{row.cells_missing} of {row.cells}", "")),
@@ -148,7 +161,8 @@ def remarks(
     for row in rows:
         if row.target_confidence is not None and row.target_confidence < CONVERGED:
             where = _place(row.dataset, row.victim, row.defense, row.attack)
-            text = f"{where}: target conf. {percent(row.target_confidence)}%: {NOT_CONVERGED}"
+            again = f"; {row.reruns} of {row.cells} cells were run again" if row.reruns else ""
+            text = f"{where}: target conf. {percent(row.target_confidence)}%{again}: {NOT_CONVERGED}"
             found.append(Remark("warning", text))
     return found + _missing_remarks(missing, failures)
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from grid.problems import Problem, join_place
 from tasks.data.dataset import Catalogue, DataProblemsError
+from tasks.data.split import Split
 from tasks.gan import GANS
+from tasks.gan.gan import GANChoice
+from tasks.gan.given import GivenGAN
 from tasks.models.classifier import GivenClassifier
 
 if TYPE_CHECKING:
     from grid.spec import DatasetChoice, Spec, VictimChoice
+
+_WEIGHTS = ("weights", "critic_weights")
 
 
 def data_problems(spec: Spec) -> list[Problem]:
@@ -25,6 +33,7 @@ def data_problems(spec: Spec) -> list[Problem]:
             continue
         problems += _label_problems(spec, catalogue)
         problems += _size_problems(spec, choice)
+        problems += _given_gan_problems(spec, choice, catalogue)
         for victim in spec.victims:
             problems += _victim_problems(spec, victim, catalogue, choice.dataset.size)
     if spec.inception_weights is not None:
@@ -74,6 +83,39 @@ def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
             text = f"decoy {decoy} is out of range; the public classifier has labels 0..{decoys - 1}"
             problems.append(Problem(f"decoys.{label}", text))
     return problems
+
+
+def _given_gan_problems(spec: Spec, choice: DatasetChoice, catalogue: Catalogue) -> list[Problem]:
+    """Generators that the user brings: settings, files, and whether the weights fit."""
+    named = [(join_place(a.place, "gan"), a.parts["gan"]) for a in spec.attacks if "gan" in a.parts and not a.control]
+    named += [(join_place(d.place, "gan"), gan) for d in spec.defenses for gan in d.defense.generators]
+    problems: list[Problem] = []
+    for place, gan in named:
+        if not issubclass(GANS[gan.name], GivenGAN) or "weights" not in gan.settings:
+            continue
+        files = {name: find_file(gan.settings[name], spec.folder) for name in _WEIGHTS if gan.settings.get(name)}
+        unreadable = [p for name, path in files.items() for p in _file_problems(path, join_place(place, name))]
+        problems += unreadable or _gan_misfits(
+            place, gan, files, choice.dataset.split(catalogue, catalogue.public, "all", "attacker")
+        )
+    return problems
+
+
+def _gan_misfits(place: str, gan: GANChoice, files: Mapping[str, Path], data: Split) -> list[Problem]:
+    """Loads torch."""
+    try:
+        stage = GivenGAN(data=data, **{**gan.settings, **dict.fromkeys(files, "unread")})
+    except ValidationError as error:
+        return [Problem(place, str(e["ctx"]["error"]) if "ctx" in e else e["msg"]) for e in error.errors()]
+    from tasks.gan.adopting import gan_misfits
+
+    weights = files["weights"]
+    try:
+        misfits = gan_misfits(stage, weights, files.get("critic_weights"))
+    except Exception as error:  # noqa: BLE001  a broken file may fail in any way
+        return [Problem(join_place(place, "weights"), f"{weights} is not a safetensors file ({error})")]
+    text = f"the weights in {weights} do not fit {stage.structure} ({data.channels}x{data.size}x{data.size})"
+    return [Problem(join_place(place, "weights"), f"{text}: {'; '.join(misfits)}")] if misfits else []
 
 
 def _victim_problems(spec: Spec, victim: VictimChoice, catalogue: Catalogue, size: int) -> list[Problem]:

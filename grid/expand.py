@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from grid.data_checks import find_file
+from grid.entries import PLUMBING
 from grid.numerics import resolve_numerics
-from grid.plan import Cell, Plan, Row, leaks
+from grid.plan import Cell, GANEntry, Plan, Row, leaks
 from grid.problems import Problem, SpecError
 from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice
 from tasks.attacks.attack import Attack, Attacker
@@ -23,6 +24,7 @@ from tasks.defenses.defense import Defender, Protected
 from tasks.gan import GANS
 from tasks.gan.gan import GAN, GANChoice, TargetGAN
 from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
+from tasks.metrics.gan_quality import GANQuality
 from tasks.models.classifier import Classifier, GivenClassifier, Model
 from tasks.stage import Role, Stage
 
@@ -34,6 +36,7 @@ def expand(spec: Spec) -> Plan:
     """Compose all stages of a spec, which `load_spec` has checked. SpecError if evaluation would not be honest."""
     numerics = resolve_numerics(spec.numerics)
     rows: list[Row] = []
+    gans: list[GANEntry] = []
     sources: dict[str, Path] = {}
     names: dict[str, str] = {}
     inception = _digest_of(spec, spec.inception_weights, sources)
@@ -43,8 +46,9 @@ def expand(spec: Spec) -> Plan:
         for victim in spec.victims:
             world = _World(spec, numerics, choice, catalogue, victim, inception, sources)
             rows += world.rows()
+            gans += world.measured_gans()
             names.update(world.names)
-    plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec))
+    plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec), gans=_once(gans))
     plan = replace(plan, names={key: names.get(key, stage.kind) for key, stage in plan.stages().items()})
     if found := leaks(plan):
         raise SpecError(found)
@@ -65,7 +69,7 @@ class _World:
 
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {}
-        self.gans: dict[str, GAN] = {}
+        self.gans: dict[str, tuple[str, GAN]] = {}
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
@@ -81,6 +85,7 @@ class _World:
         """A split of the private people, or of the defender's or attacker's half of the public ones."""
         halves = {"defender": self.catalogue.public[::2], "attacker": self.catalogue.public[1::2]}
         halves["classifier"] = halves["defender"]
+        halves["judge"] = self.catalogue.public
         people = self.catalogue.private if audience == "private" else halves[audience]
         return self._named(
             f"{audience} {part} images", self.choice.dataset.split(self.catalogue, people, part, audience)
@@ -92,7 +97,9 @@ class _World:
 
     def classifier(self, role: Role, settings: Mapping[str, Any], seed: int) -> Classifier:
         """A classifier trained on the private people, or F_C on the defender's public ones."""
-        audience: Audience = "classifier" if role == "public_classifier" else "private"
+        audience: Audience = "private"
+        if role in ("public_classifier", "judge"):
+            audience = "classifier" if role == "public_classifier" else "judge"
         val = self.split("val", audience) if self.choice.dataset.val_per_label else None
         stage = Classifier(train=self.split("train", audience), val=val, role=role, **settings, **self.common(seed))
         return self._named(f"{role.replace('_', ' ')} {stage.arch}{_seed(seed)}", stage)
@@ -129,14 +136,38 @@ class _World:
             fields["target"] = target
             if against and fields.get("start") == "undefended":
                 fields["init"] = self.gan(choice, role, seed, victim)
-        stage = self._named(name, structure(**fields))
-        self.gans.setdefault(stage.key, stage)
+        stage = structure(**fields)
+        if fields.get("steps") == 0:
+            name += " untrained"
+        alike = {key for key, other in self.names.items() if other.split(" (")[0] == name} - {stage.key}
+        self._named(f"{name} ({len(alike) + 1})" if alike else name, stage)
+        self.gans.setdefault(stage.key, (choice.name, stage))
         return stage
 
     def decoy(self, label: int, seed: int) -> int:
         """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""
         people = self.split("train", "classifier").people
         return self.spec.decoys.get(label, random.Random(f"decoy/{seed}/{label}").randrange(len(people)))
+
+    def measured_gans(self) -> list[GANEntry]:
+        """Every GAN that the rows use, with the stage that measures it. To be asked after `rows`."""
+        return [
+            GANEntry(
+                dataset=self.choice.shown,
+                structure=structure,
+                settings=_gan_settings(GANChoice(name=structure, settings=_plain_fields(gan))),
+                quality=self._named(
+                    f"quality of {self.names[gan.key]}",
+                    GANQuality(
+                        gan=gan,
+                        judge=self.classifier("judge", self.spec.evaluator, gan.seed),
+                        reference=gan.data,
+                        **self.common(gan.seed),
+                    ),
+                ),
+            )
+            for structure, gan in self.gans.values()
+        ]
 
     def rows(self) -> list[Row]:
         """Every defense under every attack. SpecError for an attack that such a victim cannot be met with."""
@@ -315,6 +346,16 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _gan_settings(gan: GANChoice) -> dict[str, Any]:
     return {"gan": gan.name, **{f"gan_{name}": value for name, value in gan.settings.items()}}
+
+
+def _plain_fields(stage: Stage) -> dict[str, Any]:
+    """A stage's own settings, without its upstream and what the plan fills in."""
+    config = stage.config.items()
+    return {name: value for name, value in config if not isinstance(value, dict | list) and name not in PLUMBING}
+
+
+def _once(gans: list[GANEntry]) -> tuple[GANEntry, ...]:
+    return tuple({entry.quality.key: entry for entry in gans}.values())
 
 
 def _part_settings(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,13 @@ def images_png(load: Load, key: str, name: str = "images.safetensors") -> bytes:
     return _png([("", images[i : i + columns]) for i in range(0, len(images), columns)])
 
 
+def over_time_png(load: Load, key: str, name: str) -> bytes:
+    """A GAN's samples of the same latents while it learned, a line per step."""
+    stored = _tensors(load, key, name)
+    grids = zip(stored["steps"].tolist(), stored["over_time"], strict=True)
+    return _png([(f"step {step}", grid[:LINE_IMAGES]) for step, grid in grids])
+
+
 def inverted_png(load: Load, lines: Sequence[tuple[str, str]]) -> bytes:
     """For each (text, key of an attack) a line with its first images."""
     shown = [(text, _tensors(load, key, "images.safetensors")["images"]) for text, key in lines]

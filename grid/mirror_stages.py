@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from grid import mirror_files as files
-from grid.mirror_model import File, Grid, Point, RunView, is_number, text
+from grid.mirror_model import File, Grid, Point, RunView, digest_of, is_number, text
 
 CURVE_POINTS = 200  # of a column, evenly thinned: enough for a chart; the store has them all
 CURVES, SAMPLES = "curves.parquet", "samples.safetensors"
@@ -22,7 +22,11 @@ def stage_view(grid: Grid, key: str) -> RunView:
     note = f"Trained stage `{key}`: {about['name']} ({about['kind']}). Curves are among the metrics, by step."
     shown: tuple[File, ...] = ()
     if about["group"] == "gan" and grid.has(key, SAMPLES):
-        shown = (File("samples.png", record["digest"], partial(files.images_png, grid.load, key, SAMPLES)),)
+        shown = (
+            File("samples.png", record["digest"], partial(files.images_png, grid.load, key, SAMPLES)),
+            File("over_time.png", record["digest"], partial(files.over_time_png, grid.load, key, SAMPLES)),
+        )
+    quality = _quality_of(grid, key)
     return RunView(
         key=f"stage/{key}",
         parent=grid.key,
@@ -32,10 +36,26 @@ def stage_view(grid: Grid, key: str) -> RunView:
         ended=ended,
         note=note,
         params={name: text(value) for name, value in config.items() if _is_plain(value)},
-        source=record["digest"],
-        points=lambda: _points(grid, key, started, ended),
+        source=digest_of([record["digest"], grid.records[quality]["digest"]]) if quality else record["digest"],
+        points=lambda: [*_points(grid, key, started, ended), *_quality_points(grid, quality, started, ended)],
         files=shown,
     )
+
+
+def _quality_of(grid: Grid, key: str) -> str | None:
+    """The finished stage that measured this GAN."""
+    found = (entry["quality"] for entry in grid.document.get("gans", ()) if entry["gan"] == key)
+    return next((quality for quality in found if quality in grid.records), None)
+
+
+def _quality_points(grid: Grid, quality: str | None, started: int, ended: int) -> list[Point]:
+    """Frechet, density and coverage as the GAN learned, under `quality/`, and of the final samples."""
+    if quality is None:
+        return []
+    named = {"frechet", "density", "coverage"}
+    curves = [p for p in _points(grid, quality, started, ended) if p.key in named]
+    final = [Point(f"quality/{n}_final", float(grid.records[quality]["metrics"][n]), ended, 0) for n in sorted(named)]
+    return [point._replace(key=f"quality/{point.key}") for point in curves] + final
 
 
 def _points(grid: Grid, key: str, started: int, ended: int) -> list[Point]:

@@ -167,7 +167,8 @@ def _points(metrics: Mapping[str, float], ended: int) -> list[Point]:
 def _row_files(grid: Grid, row: Row, keys: Sequence[str]) -> tuple[File, ...]:
     source = digest_of(grid.digests(keys))
     shown = [File("cells.csv", source, partial(_cells_csv, grid, row))]
-    pictures = [(_cell_name(cell), cell["attack"]) for cell in row["cells"] if grid.has(cell["attack"], IMAGES)]
+    shown_of = [(_cell_name(cell), _counted(grid, cell)) for cell in row["cells"]]
+    pictures = [(name, key) for name, key in shown_of if grid.has(key, IMAGES)]
     if pictures:
         shown.append(File("inverted.png", source, partial(files.inverted_png, grid.load, pictures)))
     if grid.private_images:
@@ -181,6 +182,12 @@ def _row_files(grid: Grid, row: Row, keys: Sequence[str]) -> tuple[File, ...]:
 def _cells_csv(grid: Grid, row: Row) -> bytes:
     lines = [{"label": cell["label"], "seed": cell["seed"], **_cell_metrics(grid, cell)} for cell in row["cells"]]
     return files.csv_bytes(lines)
+
+
+def _counted(grid: Grid, cell: Mapping[str, Any]) -> str:
+    """The run of the attack that counts: the rerun, where the evaluation says so."""
+    metrics = grid.records.get(cell["evaluate"], {}).get("metrics", {})
+    return str(cell["rerun"] if metrics.get("rerun_counts") else cell["attack"])
 
 
 def _cell_name(cell: Mapping[str, Any]) -> str:
@@ -204,8 +211,8 @@ def _cell(grid: Grid, row: Row, cell: Mapping[str, Any], missing: Sequence[str])
     params = {name: text(cell[name]) for name in ("label", "seed", "decoy") if cell.get(name) is not None}
     note = f"Cell of row `{row_name(grid.document, row)}`: the attack on protected label {cell['label']}."
     pictures: tuple[File, ...] = ()
-    if grid.has(cell["attack"], IMAGES):
-        pictures = (File("inverted.png", source, partial(files.images_png, grid.load, cell["attack"], IMAGES)),)
+    if grid.has(counted := _counted(grid, cell), IMAGES):
+        pictures = (File("inverted.png", source, partial(files.images_png, grid.load, counted, IMAGES)),)
     return RunView(
         key=f"cell/{row_key(row).removeprefix('row/')}/{cell['label']}/{cell['seed']}",
         parent=row_key(row),

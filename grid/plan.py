@@ -12,6 +12,7 @@ from tasks.attacks.attack import GeneratorAttack
 from tasks.data.split import Split
 from tasks.gan.gan import GAN
 from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
+from tasks.metrics.gan_quality import GANQuality
 from tasks.models.classifier import Classifier
 from tasks.stage import Stage
 
@@ -54,6 +55,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class GANEntry:
+    """A GAN of the grid and the stage that measures it."""
+
+    dataset: str
+    structure: str
+    settings: Mapping[str, Any]
+    quality: GANQuality
+
+
+@dataclass(frozen=True)
 class Plan:
     """What has to exist for a spec to be answered. Pure: making one runs nothing."""
 
@@ -64,6 +75,7 @@ class Plan:
     sources: Mapping[str, Path] = field(default_factory=dict)  # content digest -> where it lies here
     names: Mapping[str, str] = field(default_factory=dict)  # key -> short display name
     spec: Mapping[str, Any] = field(default_factory=dict)
+    gans: tuple[GANEntry, ...] = ()
 
     def stages(self) -> dict[str, Stage]:
         """Every stage once, upstream first, by key."""
@@ -76,7 +88,7 @@ class Plan:
     def roots(self) -> list[Stage]:
         """The stages that nothing in the plan depends on."""
         cells = [stage for row in self.rows for c in row.cells for stage in (c.evaluate, c.accuracy, *c.checks)]
-        return [*cells, *(row.distance for row in self.rows)]
+        return [*cells, *(row.distance for row in self.rows), *(entry.quality for entry in self.gans)]
 
     def without_sharing(self) -> int:
         """How many stages a script would run that makes all that a cell needs anew for each cell."""
@@ -92,6 +104,7 @@ class Plan:
             "numerics": self.numerics,
             "spec": dict(self.spec),
             "rows": [_row_document(row) for row in self.rows],
+            "gans": [_gan_document(entry, self.names) for entry in self.gans],
             "stages": {
                 key: {
                     "kind": stage.kind,
@@ -110,6 +123,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "victim": row.victim,
         "defense": row.defense,
         "attack": row.attack,
+        "attack_kind": row.cells[0].evaluate.attack.kind,
         "control": row.control,
         "access": row.access,
         "selection": row.selection,
@@ -118,6 +132,20 @@ def _row_document(row: Row) -> dict[str, Any]:
         "attack_settings": dict(row.attack_settings),
         "distance": row.distance.key,
         "cells": [_cell_document(cell) for cell in row.cells],
+    }
+
+
+def _gan_document(entry: GANEntry, names: Mapping[str, str]) -> dict[str, Any]:
+    gan = entry.quality.gan
+    return {
+        "dataset": entry.dataset,
+        "structure": entry.structure,
+        "role": gan.role,
+        "seed": gan.seed,
+        "name": names[gan.key],
+        "settings": dict(entry.settings),
+        "gan": gan.key,
+        "quality": entry.quality.key,
     }
 
 
@@ -152,9 +180,11 @@ def leaks(plan: Plan) -> list[Problem]:
     attack may use a generator that the target's defense used.
     """
     problems = []
-    measuring = (Evaluate, Accuracy, Distance)
+    measuring = (Evaluate, Accuracy, Distance, GANQuality)
     for key, stage in plan.stages().items():
         for parent in stage.upstream:
+            if isinstance(parent, Classifier) and parent.role == "judge" and not isinstance(stage, GANQuality):
+                problems.append(Problem(key, f"takes the judge {parent.key}, which measures GANs and nothing else"))
             if isinstance(stage, measuring):
                 continue
             if isinstance(parent, Split) and (
@@ -165,8 +195,8 @@ def leaks(plan: Plan) -> list[Problem]:
                 problems.append(Problem(key, f"takes the {parent.role} {parent.key}, which only evaluation may"))
             if isinstance(parent, measuring):
                 problems.append(Problem(key, f"takes the evaluation {parent.key}: evaluators select nothing"))
-        if isinstance(stage, GeneratorAttack) and stage.gan.key in stage.target.closure():
-            text = f"attacks with {stage.gan.key}, which the target's own defense used; train the attacker's apart"
+        if isinstance(stage, GeneratorAttack) and (shared := _shared_generators(stage)):
+            text = f"attacks with {', '.join(shared)}, which the target's own defense used; train the attacker's apart"
             problems.append(Problem(key, text))
         if isinstance(stage, GeneratorAttack) and stage.gan.role == "defender":
             problems.append(Problem(key, f"attacks with a GAN of the defender, {stage.gan.key}"))
@@ -177,3 +207,14 @@ def leaks(plan: Plan) -> list[Problem]:
             text = f"the attacker's GAN is trained on {whose} images, which an attacker does not have"
             problems.append(Problem(key, text))
     return problems
+
+
+def _shared_generators(attack: GeneratorAttack) -> list[str]:
+    """Generators (by key, or by the weights that a user gave) that the attack has in common with the defense."""
+    own, gan = [attack.gan], attack.gan
+    while (init := getattr(gan, "init", None)) is not None:
+        gan = init
+        own.append(gan)
+    used = [stage for stage in attack.target.closure().values() if isinstance(stage, GAN)]
+    identities = {stage.key for stage in used} | {getattr(stage, "weights", stage.key) for stage in used}
+    return [gan.key for gan in own if identities & {gan.key, getattr(gan, "weights", gan.key)}]

@@ -60,12 +60,14 @@ class AttackChoice(NamedTuple):
     attack: type[Attack]
     settings: Mapping[str, Any]
     parts: Mapping[str, Any]  # a GANChoice under `gan`, and the settings of what else the attack trains
+    place: str
     control: bool = False  # with an untrained generator
 
 
 class DefenseChoice(NamedTuple):
     shown: str
     defense: Defense
+    place: str
 
 
 class Spec(NamedTuple):
@@ -346,7 +348,7 @@ class _Parser:
         checked = self._checked(attack, merged(base, settings), place)
         if checked is None:
             return None
-        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts)
+        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place)
         if "control" not in entry.settings:
             return choice
         control = untrained(choice._replace(shown=entry.name))
@@ -361,7 +363,7 @@ class _Parser:
         for place, value in self._items("defenses"):
             entry = parse_entry(value, place, DEFENSES, "defense", self.problems)
             if entry and (defense := self._defense(entry)):
-                found.append(DefenseChoice(self._shown(entry, defense), defense))
+                found.append(DefenseChoice(self._shown(entry, defense), defense, place))
         self._unique("defenses", [choice.shown for choice in found])
         return tuple(found)
 

@@ -28,6 +28,7 @@ Role = Literal[
     "attacker",
     "search",
     "confirm",
+    "judge",
 ]
 Group = Literal["data", "classifier", "gan", "inversion", "finetune", "attack", "metrics"]
 GROUPS: tuple[Group, ...] = get_args(Group)

@@ -12,14 +12,17 @@ from typing import Any
 from grid.runner import run_stage
 from grid.store import Store
 from tasks.artifact import Artifact
+from tasks.attacks.attack import Attacker
 from tasks.context import CheckpointStorage, Context
 from tasks.data.dataset import Catalogue
 from tasks.data.split import Audience, Part, Split
 from tasks.data.synthetic import Synthetic
 from tasks.finetune.fisher import Fisher
+from tasks.gan import GANS
+from tasks.gan.gan import GAN, GANChoice, TargetGAN
 from tasks.gan.wgan import WGAN
 from tasks.inversion.fakes import Fakes
-from tasks.models.classifier import Classifier
+from tasks.models.classifier import Classifier, Model
 from tasks.stage import Role, Stage
 
 CLASSES = 6
@@ -101,6 +104,20 @@ class Lab:
         base = {"latent_dim": 16, "width": 8, "steps": 100, "n_critic": 1, "batch": 8, "lr": 2e-3}
         base |= {"critic_lr": 2e-3, "beta1": 0.0, "beta2": 0.99}
         return WGAN(data=data, role=role, **{**base, **settings})
+
+    @cached_property
+    def attacker(self) -> Attacker:
+        """An attacker with small GANs of any structure."""
+        return Attacker(self.split("all", "attacker"), self.split("train"), self.make_gan, {})
+
+    def make_gan(self, choice: GANChoice, target: Model) -> GAN:
+        """The attacker's GAN of a structure: the shared WGAN, or one of 60 steps."""
+        if choice.name == "wgan" and not choice.settings:
+            return self.attacker_gan
+        base: dict[str, Any] = {"latent_dim": 16, "width": 8, "steps": 60, "batch": 8, "lr": 2e-3, "critic_lr": 2e-3}
+        against = {"target": target} if issubclass(GANS[choice.name], TargetGAN) else {}
+        fields = {**base, "beta1": 0.0, "beta2": 0.99, **choice.settings, **against}
+        return GANS[choice.name](data=self.split("all", "attacker"), role="attacker", **fields)
 
     @cached_property
     def attacker_gan(self) -> WGAN:

@@ -85,7 +85,11 @@ def test_stages_are_defined_without_torch() -> None:
             "Model",
             "GAN",
             "Attack",
+            "WhiteBoxAttack",
+            "BlackBoxAttack",
             "GeneratorAttack",
+            "TrainedGAN",
+            "TargetGAN",
             "Split",
             "Dataset",
             "Defense",
@@ -110,7 +114,8 @@ def test_no_pickle_no_global_randomness() -> None:
         for node in ast.walk(tree(module)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
                 text = ast.unparse(node)
-                assert not text.startswith("np.random.") or text == "np.random.default_rng", f"{module}: {text}"
+                explicit = {"np.random.default_rng", "np.random.Generator", "np.random.Philox"}
+                assert not text.startswith("np.random.") or text in explicit, f"{module}: {text}"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plan", "--help"]])

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 ATTACKS: Registry[Attack] = Registry(
     {
         "gmi": "tasks.attacks.gmi:GMI",
+        "dmi": "tasks.attacks.dmi:DMI",
+        "mirror": "tasks.attacks.mirror:Mirror",
+        "mirror_bb": "tasks.attacks.mirror_bb:MirrorBB",
+        "ami": "tasks.attacks.ami:AMI",
+        "deepinversion": "tasks.attacks.deepinversion:DeepInversion",
         "privacy": "tasks.attacks.privacy:Privacy",
     }
 )

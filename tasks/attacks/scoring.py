@@ -36,14 +36,11 @@ def best_restarts(target: Network, images: torch.Tensor, label: int, restarts: i
 
 
 def warm_starts(stage: Attack, ctx: Context, fresh: torch.Tensor) -> torch.Tensor:
-    """`fresh` (n * restarts, ...) with the first start of each of the n images taken from `stage.warm`."""
-    product = ctx.load(stage.warm) if stage.warm is not None else None
-    points = product.tensors(POINTS).get("points") if product is not None else None
-    restarts = len(fresh) // stage.images
-    if points is None or points.shape != (stage.images, *fresh.shape[1:]):
-        found = None if points is None else tuple(points.shape)
-        raise ValueError(f"cannot start {tuple(fresh.shape)} from the points {found} of {stage.warm}")
-    started = fresh.view(stage.images, restarts, *fresh.shape[1:]).clone()
+    """`fresh` (n * restarts, ...) with the first of each restarts taken from the n points of `stage.warm`."""
+    points = ctx.load(stage.warm).tensors(POINTS)["points"] if stage.warm is not None else fresh
+    if points.shape[1:] != fresh.shape[1:] or len(fresh) % len(points):
+        raise ValueError(f"{stage.warm} ended at {tuple(points.shape)}; {tuple(fresh.shape)} cannot start there")
+    started = fresh.view(len(points), -1, *fresh.shape[1:]).clone()
     started[:, 0] = points
     return started.view(fresh.shape)
 

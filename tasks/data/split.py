@@ -22,7 +22,7 @@ else:
     imaging = lazy("tasks.data.images")
 
 Part = Literal["train", "val", "test", "all"]
-Audience = Literal["private", "defender", "attacker", "classifier"]
+Audience = Literal["private", "defender", "attacker", "classifier", "judge"]
 
 
 class Picture(NamedTuple):

@@ -12,5 +12,11 @@ if TYPE_CHECKING:
 GANS: Registry[GAN] = Registry(
     {
         "wgan": "tasks.gan.wgan:WGAN",
+        "dcgan": "tasks.gan.dcgan:DCGAN",
+        "cgan": "tasks.gan.cgan:CGAN",
+        "infogan": "tasks.gan.infogan:InfoGAN",
+        "inversion": "tasks.gan.inversion_gan:InversionGAN",
+        "stylegan": "tasks.gan.stylegan:StyleGAN",
+        "given": "tasks.gan.given:GivenGAN",
     }
 )

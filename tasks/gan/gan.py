@@ -94,6 +94,11 @@ class TrainedGAN(GAN):
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the generator's moving average, per step")
     augment: bool = Field(True, description="flips and DiffAugment, needed with hundreds of images")
 
+    @property
+    def rounds(self) -> int:
+        """Generator steps of this training."""
+        return self.steps
+
     def critic_terms(self, play: Play) -> Terms:
         """What the critic minimises in one step: weighted terms by name, whose sum is its loss."""
         raise NotImplementedError

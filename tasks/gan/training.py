@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 LOG_EVERY = 25
 INIT_STD = 0.02  # DCGAN
 SAMPLES = 36
-GRIDS, GRID_SAMPLES = 8, 12  # how often, and how many, while it trains
+GRIDS = 8  # sample grids while it trains
 NORM_BATCHES, NORM_BATCH = 8, 64
 
 
@@ -93,7 +95,7 @@ def build_pair(stage: GAN) -> tuple[LatentGenerator, nn.Module]:
 def train(stage: TrainedGAN, ctx: Context) -> Metrics:
     """Train, write generator.safetensors (EMA), critic.safetensors and samples.safetensors.
 
-    samples.safetensors: `images` (36, c, s, s) uint8 of the result; `over_time` (grids, 12, c, s, s), the same
+    samples.safetensors: `images` (36, c, s, s) uint8 of the result; `over_time` (grids, 36, c, s, s), the same
     latents as the moving average learns, and `steps` (grids,).
     """
     images, labels = (t.to(ctx.device) for t in stage.data.tensors(ctx))
@@ -127,7 +129,7 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
             "grids": grids.state(),
         }
 
-    for step in range(first, stage.steps):
+    for step in range(first, stage.rounds):
         play.step = step
         with ctx.seeded("layers", step):
             for _ in range(stage.n_critic):
@@ -138,7 +140,7 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
             _descend(made, opt_g)
             critic.requires_grad_(True)
         _move_average(average, generator, min(stage.ema, (step + 1) / (step + 10)))
-        if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
+        if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.rounds:
             ctx.log(step + 1, **{name: term.item() for name, term in {**terms, **made}.items()})
         if grids.due(step + 1):
             grids.take(step + 1, average)
@@ -150,7 +152,7 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
     for network, name in ((average, "generator"), (critic, "critic")):
         save_file(_weights(network), ctx.out / f"{name}.safetensors")
     grids.save(average)
-    return {**{k: v for k, v in ctx.curves[-1].items() if k != "step"}} if stage.steps else {}
+    return {**{k: v for k, v in ctx.curves[-1].items() if k != "step"}} if stage.rounds else {}
 
 
 def _start(stage: TrainedGAN, ctx: Context) -> tuple[LatentGenerator, nn.Module]:
@@ -201,7 +203,7 @@ class _Grids:
 
     def __init__(self, stage: TrainedGAN, ctx: Context) -> None:
         self._stage, self._ctx = stage, ctx
-        self._due = {round(stage.steps * (i + 1) / GRIDS) for i in range(GRIDS)} - {0}
+        self._due = {round(stage.rounds * (i + 1) / GRIDS) for i in range(GRIDS)} - {0}
         self._steps: list[int] = []
         self._images: list[torch.Tensor] = []
 
@@ -213,18 +215,10 @@ class _Grids:
         shown = copy.deepcopy(average)
         settle_norms(shown, self._stage.latent_space, self._ctx.generator("norms"), self._ctx.device)
         self._steps.append(step)
-        self._images.append(self._paint(shown, GRID_SAMPLES))
+        self._images.append(sample(shown, self._stage.latent_space, self._ctx))
 
     def save(self, network: LatentGenerator) -> None:
-        images = self._paint(network, SAMPLES)
-        over_time = torch.stack(self._images) if self._images else images[None, :GRID_SAMPLES].clone()
-        product = {"images": images, "over_time": over_time, "steps": torch.tensor(self._steps or [0])}
-        save_file(product, self._ctx.out / "samples.safetensors")
-
-    @torch.no_grad()
-    def _paint(self, network: LatentGenerator, n: int) -> torch.Tensor:
-        z = draw(self._stage.latent_space, SAMPLES, self._ctx.generator("samples"))[:n]
-        return to_uint8(network(z.to(self._ctx.device))).cpu().contiguous()
+        save_samples(network, self._stage, self._ctx, over_time=self._images, steps=self._steps)
 
     def state(self) -> State:
         return {"steps": self._steps, "images": self._images}
@@ -233,8 +227,34 @@ class _Grids:
         self._steps, self._images = list(state["steps"]), list(state["images"])
 
 
+@torch.no_grad()
+def sample(network: LatentGenerator, space: LatentSpace, ctx: Context) -> torch.Tensor:
+    """The stage's 36 samples (36, c, s, s) uint8, always from the same latents."""
+    z = draw(space, SAMPLES, ctx.generator("samples"))
+    return to_uint8(network(z.to(ctx.device))).cpu().contiguous()
+
+
+def save_samples(
+    network: LatentGenerator,
+    stage: GAN,
+    ctx: Context,
+    over_time: Sequence[torch.Tensor] = (),
+    steps: Sequence[int] = (),
+) -> None:
+    """Write samples.safetensors; see `train`."""
+    images = sample(network, stage.latent_space, ctx)
+    grids = torch.stack(list(over_time)) if over_time else images[None].clone()
+    product = {"images": images, "over_time": grids, "steps": torch.tensor(list(steps) or [0])}
+    save_file(product, ctx.out / "samples.safetensors")
+
+
 def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a safetensors file strictly, in place."""
+    network.load_state_dict({k: t.clone() for k, t in load_file(path).items()}, strict=True)
 
 
 def load_pair(stage: GAN, ctx: Context) -> tuple[LatentGenerator, nn.Module]:
@@ -242,6 +262,6 @@ def load_pair(stage: GAN, ctx: Context) -> tuple[LatentGenerator, nn.Module]:
     artifact = ctx.load(stage)
     generator, critic = build_pair(stage)
     for network, name in ((generator, "generator.safetensors"), (critic, "critic.safetensors")):
-        network.load_state_dict({k: t.clone() for k, t in load_file(artifact.path(name)).items()}, strict=True)
+        load_weights(network, artifact.path(name))
         network.to(ctx.device).eval()
     return generator, critic

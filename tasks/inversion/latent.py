@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -19,6 +21,26 @@ def draw_latents(n: int, space: LatentSpace, generator: torch.Generator, clip: f
     return project(space, draw(space, n, generator), clip)
 
 
+def latent_objective(
+    model: nn.Module, gan: GAN, *, label: int, settings: LatentSettings, ctx: Context
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Eq. 6 of a label as a function of latents: (n, d) -> (n,), through inference copies of all networks."""
+    generator, critic = gan.trained(ctx)
+    f, g = inference_copy(model), inference_copy(generator)
+    kind = gan.score if settings.discrimination == "auto" else settings.discrimination
+    d = inference_copy(critic) if critic is not None and kind != "none" else None
+
+    def objective(z: torch.Tensor) -> torch.Tensor:
+        images = g(z).contiguous(memory_format=torch.channels_last)
+        labels = torch.full((len(z),), label, device=z.device)
+        identification = identification_loss(f(images), labels, settings.identification)
+        if d is None or kind == "none":
+            return settings.lam * identification
+        return inversion_loss(discrimination_loss(d(images), kind), identification, settings.lam)
+
+    return objective
+
+
 def invert(
     model: nn.Module,
     gan: GAN,
@@ -29,23 +51,12 @@ def invert(
     ctx: Context,
 ) -> Found:
     """Minimise eq. 6 from each row of `start` (n, d) for one label; all networks are left untouched."""
-    generator, critic = gan.trained(ctx)
-    f, g = inference_copy(model), inference_copy(generator)
-    kind = gan.score if settings.discrimination == "auto" else settings.discrimination
-    d = inference_copy(critic) if critic is not None and kind != "none" else None
-
-    def loss(z: torch.Tensor, _: Where) -> torch.Tensor:
-        images = g(z).contiguous(memory_format=torch.channels_last)
-        labels = torch.full((len(z),), label, device=z.device)
-        identification = identification_loss(f(images), labels, settings.identification)
-        if d is None or kind == "none":
-            return settings.lam * identification
-        return inversion_loss(discrimination_loss(d(images), kind), identification, settings.lam)
+    objective = latent_objective(model, gan, label=label, settings=settings, ctx=ctx)
 
     def keep_valid(z: torch.Tensor, _: Where) -> torch.Tensor:
         return project(gan.latent_space, z, settings.clip)
 
-    return Search(start.to(ctx.device), loss, settings, keep_valid).run(ctx)
+    return Search(start.to(ctx.device), lambda z, _: objective(z), settings, keep_valid).run(ctx)
 
 
 @torch.no_grad()

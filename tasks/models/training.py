@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from tasks.context import Context
 from tasks.models.architectures import Network, build
 from tasks.models.augment import augment
 from tasks.models.initialise import initialise
+from tasks.models.weights import misfits
 from tasks.stage import Metrics
 
 if TYPE_CHECKING:
@@ -120,18 +120,7 @@ def load_network(stage: Classifier | GivenClassifier, path: Path, device: torch.
 
 def weight_problems(stage: GivenClassifier, path: Path) -> list[str]:
     """Everything in which a weights file differs from what the architecture needs; empty if it fits."""
-    expected = {name: tuple(t.shape) for name, t in blank(stage).state_dict().items()}
-    with safe_open(path, framework="pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    problems += [f"{name} is not in {stage.arch}" for name in sorted(found.keys() - expected.keys())]
-    for name in sorted(expected.keys() & found.keys()):
-        if expected[name] != found[name]:
-            problems.append(f"{name} has shape {found[name]} where {stage.arch} needs {expected[name]}")
-    if not problems:
-        weights = load_file(path)
-        problems = [f"{name} holds NaN or infinity" for name, t in weights.items() if not bool(t.isfinite().all())]
-    return problems
+    return misfits(blank(stage).state_dict(), path, stage.arch)
 
 
 def adopt_weights(stage: GivenClassifier, ctx: Context) -> Metrics:

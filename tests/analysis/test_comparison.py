@@ -17,6 +17,9 @@ COLUMNS = [
     "victim",
     "defense",
     "attack",
+    "access",
+    "control",
+    "selection",
     "labels",
     "seeds",
     "cells",
@@ -47,6 +50,9 @@ COLUMNS = [
     "target_confidence",
     "passes",
     "queries",
+    "setup_queries",
+    "reruns",
+    "reruns_counted",
     "attack_seconds",
     "evaluator_accuracy",
     "second_accuracy",
@@ -109,9 +115,8 @@ def test_one_label_left_gets_wilson(rows: list[ComparisonRow]) -> None:
 
 def test_what_was_not_measured_is_none(rows: list[ComparisonRow]) -> None:
     assert (rows[0].fid_inception, rows[0].diversity, rows[1].knn_sqdist) == (None, None, None)
-    unmeasured = {
-        name: getattr(rows[2], name) for name in COLUMNS[9:] if name not in ("mc_target_images", "evaluator_accuracy")
-    }
+    known = {"mc_target_images", "evaluator_accuracy", "reruns", "reruns_counted"}
+    unmeasured = {name: getattr(rows[2], name) for name in COLUMNS[12:] if name not in known}
     assert unmeasured == dict.fromkeys(unmeasured)
     assert (rows[2].cells, rows[2].cells_missing, rows[2].images, rows[2].mc_target_images) == (2, 2, 0, 0)
 

@@ -96,7 +96,9 @@ class FakeGrid:
 
     def trained(self, kind: str, name: str, group: str, *names: str, **config: Any) -> str:
         """A stage with curves, and with samples if it is a GAN."""
-        tensors = {"images": self.images(16)} if group == "gan" else None
+        images = self.images(16)
+        grids = {"images": images, "over_time": images[None], "steps": np.array([40])}
+        tensors = grids if group == "gan" else None
         curves = self.curves(*names)
         about: dict[str, Any] = {
             "group": group,

@@ -69,7 +69,7 @@ def test_stages_are_shared(plan: Plan) -> None:
     stages = plan.stages()
     assert plan.without_sharing() > 1.5 * len(stages)
     roles = [s.role for s in of_kind(plan, Classifier)]
-    assert sorted(roles) == ["evaluator", "public_classifier", "second_evaluator", "victim"]
+    assert sorted(roles) == ["evaluator", "judge", "public_classifier", "second_evaluator", "victim"]
     assert sorted(s.role for s in of_kind(plan, WGAN)) == ["attacker", "defender"]
     assert len(of_kind(plan, Fakes)) == 4
     assert set(plan.names) == set(stages)

@@ -185,7 +185,7 @@ def test_curves_are_logged_by_step_at_the_stages_own_time(sent: Tracking) -> Non
     assert [value for *_, value in history] == [3 / (1 + step) for step in range(1, 20)]
     assert sent.history(run, "accuracy") == [(0, run.info.end_time, 0.9)]
     assert run.data.params == {"role": "attacker", "seed": "0"}
-    assert list(sent.files(run)) == ["samples.png"]
+    assert sorted(sent.files(run)) == ["over_time.png", "samples.png"]
 
 
 def test_grid_run_holds_the_table_the_spec_and_attachments(grid: FakeGrid, tracking: Tracking, tmp_path: Path) -> None:
@@ -308,6 +308,7 @@ def test_no_private_picture_unless_asked_for(grid: FakeGrid, tracking: Tracking)
         "cells.csv",
         "inverted.png",
         "samples.png",
+        "over_time.png",
         "comparison.csv",
         "comparison.md",
         "spec.yaml",

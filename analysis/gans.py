@@ -1,0 +1,161 @@
+"""The GANs of a grid side by side: how good they are, what their samples look like, and how they got there."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.picture import Panel, draw
+from analysis.records import UNREADABLE, Document, Records
+from analysis.wording import number, seconds
+from grid.store import Store
+
+if TYPE_CHECKING:
+    from analysis.picture import Pixels
+
+CURVES = "curves.parquet"
+SAMPLES = "samples.safetensors"
+SHOWN, TIMES = 12, 8
+MOST = 24  # GANs in a picture; the table has them all
+QUALITY = ("frechet", "density", "coverage")
+HEADINGS = ("GAN", "structure", "role", "steps", "Fréchet", "density", "coverage", "time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GANRow:
+    """One line of gans.csv: `frechet`, `density` and `coverage` against the public images it was trained on.
+
+    Features are those of the judge (docs/PROTOCOL.md); compare only lines with equal numbers of images.
+    """
+
+    dataset: str
+    name: str
+    structure: str
+    role: str
+    seed: int
+    steps: int | None
+    frechet: float | None
+    density: float | None
+    coverage: float | None
+    samples: int | None
+    reference_images: int | None
+    target_queries: float | None
+    train_seconds: float | None
+
+
+def gan_rows(records: Records) -> list[GANRow]:
+    """Every GAN of the grid, in the document's order; what was not measured is None."""
+    return [_row(entry, records) for entry in records.document.get("gans", ())]
+
+
+def _row(entry: Mapping[str, Any], records: Records) -> GANRow:
+    quality = records.stages.get(entry["quality"], {}).get("metrics", {})
+    trained = records.stages.get(entry["gan"], {})
+    count, real = quality.get("samples"), quality.get("reference_images")
+    return GANRow(
+        dataset=entry["dataset"],
+        name=entry["name"],
+        structure=entry["structure"],
+        role=entry["role"],
+        seed=entry["seed"],
+        steps=entry["settings"].get("gan_steps"),
+        **{name: quality.get(name) for name in QUALITY},
+        samples=None if count is None else int(count),
+        reference_images=None if real is None else int(real),
+        target_queries=trained.get("metrics", {}).get("target_queries"),
+        train_seconds=trained.get("seconds"),
+    )
+
+
+def gans_csv(rows: Sequence[GANRow]) -> str:
+    """A header and a line per GAN; what was not measured is empty."""
+    names = [field.name for field in fields(GANRow)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    return out.getvalue()
+
+
+def gans_markdown(rows: Sequence[GANRow]) -> str:
+    """The same for people."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|" + "--:|" * 5]
+    for row in rows:
+        values = [row.name, row.structure, row.role, number(row.steps)]
+        values += [number(row.frechet), number(row.density), number(row.coverage), seconds(row.train_seconds)]
+        lines.append("| " + " | ".join(values) + " |")
+    counts = sorted({(row.samples, row.reference_images) for row in rows if row.samples})
+    sizes = "; ".join(f"{samples} samples against {real} public images" for samples, real in counts)
+    notes = f"Fréchet distance, density and coverage (Naeem et al. 2020) in the judge's features, {sizes}."
+    return "\n".join([*lines, "", notes]) + "\n"
+
+
+def gan_pictures(document: Document, store: Store) -> dict[str, bytes]:
+    """gans.png: final samples; gans-over-time.png: one face as it forms; gans-curves.png. Only what is there."""
+    entries = list(document.get("gans", ()))[:MOST]
+    stored = {entry["name"]: found for entry in entries if (found := _samples(store, entry["gan"])) is not None}
+    pictures: dict[str, bytes] = {}
+    if stored:
+        final: list[list[Pixels | None]] = [list(found["images"][:SHOWN]) for found in stored.values()]
+        title = f"{document['name']} · samples of every GAN, the same latents for equal roles"
+        pictures["gans.png"] = draw(Panel(title, [""] * SHOWN, [_short(n) for n in stored], final), note="")
+        times: list[list[Pixels | None]] = [_over_time(found) for found in stored.values()]
+        headings = [f"{i + 1}/{TIMES}" for i in range(TIMES)]
+        title = f"{document['name']} · one latent while the generator's average learns"
+        pictures["gans-over-time.png"] = draw(Panel(title, headings, [_short(n) for n in stored], times), note="")
+    if (curves := _curves(entries, store)) is not None:
+        pictures["gans-curves.png"] = curves
+    return pictures
+
+
+def _samples(store: Store, key: str) -> dict[str, Any] | None:
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(store.load(key).path(SAMPLES)))
+    except UNREADABLE:
+        return None
+
+
+def _over_time(found: Mapping[str, Any]) -> list[Pixels | None]:
+    """The first sample of each grid, as many as there are, blank to the left where there are fewer."""
+    grids = [grid[0] for grid in found["over_time"]][-TIMES:]
+    return [None] * (TIMES - len(grids)) + grids
+
+
+def _short(name: str) -> str:
+    return name.replace(" against ", "\nagainst ")
+
+
+def _curves(entries: Sequence[Mapping[str, Any]], store: Store) -> bytes | None:
+    """Quality over training steps, a line per GAN, a panel per measure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = {}
+    for entry in entries:
+        try:
+            lines[entry["name"]] = store.load(entry["quality"]).table(CURVES).to_pydict()
+        except UNREADABLE:
+            continue
+    if not any(len(line.get("step", ())) > 1 for line in lines.values()):
+        return None
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for panel, name in enumerate(QUALITY, start=1):
+        axes = figure.add_subplot(1, len(QUALITY), panel)
+        for label, line in lines.items():
+            axes.plot(line["step"], line[name], label=label, linewidth=1.2)
+        axes.set(title=name, xlabel="generator step")
+        if name == "frechet":
+            highest = np.quantile([value for line in lines.values() for value in line[name]], 0.9)
+            axes.set_ylim(0, float(highest) * 1.1)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
+    return out.getvalue()
