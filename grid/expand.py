@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from grid.data_checks import find_file
 from grid.entries import PLUMBING
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, GANEntry, Plan, Row, leaks
-from grid.problems import Problem, SpecError
+from grid.problems import Problem, SpecError, from_validation
 from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice
 from tasks.attacks.attack import Attack, Attacker
 from tasks.attacks.rerun import Rerun
@@ -45,7 +47,10 @@ def expand(spec: Spec) -> Plan:
         sources.update(catalogue.sources)
         for victim in spec.victims:
             world = _World(spec, numerics, choice, catalogue, victim, inception, sources)
-            rows += world.rows()
+            try:
+                rows += world.rows()
+            except SpecError as error:
+                raise SpecError([Problem(spec.source.place(p.place), p.message) for p in error.problems]) from error
             gans += world.measured_gans()
             names.update(world.names)
     plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec), gans=_once(gans))
@@ -136,7 +141,7 @@ class _World:
             fields["target"] = target
             if against and fields.get("start") == "undefended":
                 fields["init"] = self.gan(choice, role, seed, victim)
-        stage = structure(**fields)
+        stage = _built(structure, fields, "gan")
         if fields.get("steps") == 0:
             name += " untrained"
         alike = {key for key, other in self.names.items() if other.split(" (")[0] == name} - {stage.key}
@@ -288,11 +293,15 @@ class _World:
             make_gan=lambda gan, against: self.gan(gan, "attacker", seed, against),
             common=self.common(seed),
         )
-        own = choice.attack.equip(attacker, target, choice.settings, choice.parts)
+        try:
+            own = choice.attack.equip(attacker, target, choice.settings, choice.parts)
+        except ValidationError as error:
+            raise SpecError(from_validation(error, choice.place, choice.attack)) from error
         for name, stage in own.items():
             if stage is not None and name != "gan":
                 self._named(f"{choice.shown} {name} against {self.names.get(target.key, target.key)}", stage)
-        return choice.attack(target=target, label=label, **choice.settings, **own, **self.common(seed))
+        fields = {"target": target, "label": label, **choice.settings, **own, **self.common(seed)}
+        return _built(choice.attack, fields, choice.place)
 
     def _rerun(self, choice: AttackChoice, first: Attack, seed: int, label: int) -> Rerun | None:
         """A second try for an attack on a defended target, if the attack searches and so can be intensified."""
@@ -319,6 +328,14 @@ class _World:
 
 def _seed(seed: int) -> str:
     return f" seed {seed}" if seed else ""
+
+
+def _built(kind: type[S], fields: Mapping[str, Any], place: str) -> S:
+    """A stage; SpecError where its settings do not go together."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise SpecError(from_validation(error, place, kind)) from error
 
 
 def _digest_of(spec: Spec, path: str | None, sources: dict[str, Path]) -> str | None:

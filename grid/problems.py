@@ -51,7 +51,8 @@ def from_validation(error: ValidationError, place: str, model: type[BaseModel]) 
             valid = _fields_at(model, item["loc"][:-1])
             problems.append(Problem(where, choices(key, valid, what="key")))
         else:
-            problems.append(Problem(where, f"{_sentence(item)} (got {_shown(item['input'])})"))
+            got = f" (got {_shown(item['input'])})" if item["loc"] else ""  # of several fields: the message says which
+            problems.append(Problem(where, f"{_sentence(item)}{got}"))
     return problems
 
 

@@ -34,6 +34,8 @@ class InversionGAN(TargetGAN):
     target is in eval mode (their code leaves it in train mode: labels by batch statistics, and BatchNorm
     statistics that drift), real images are augmented, and the trunk, the initial weights of the minibatch
     discrimination and its use in eval mode are as inversion_networks.py says.
+    `adversarial_weight` is ours (their code has such a line, switched off): means of features are too little to
+    learn faces by from a hundred photographs.
     `target_queries` counts the images that were sent to this target; those of `init` went to another.
     """
 
@@ -43,6 +45,9 @@ class InversionGAN(TargetGAN):
 
     n_critic: int = Field(5, ge=1, description="critic steps per generator step")
     entropy_weight: float = Field(1e-4, ge=0, description="w, weight of the entropy summed over the batch; 0: none")
+    adversarial_weight: float = Field(
+        0.0, ge=0, description="weight of -E[log D(G(z))] in the generator's loss; 0: feature matching alone, as in DMI"
+    )
     similarities: int = Field(64, ge=1, le=1024, description="features of the minibatch discrimination")
     similarity_dims: int = Field(50, ge=1, le=1024, description="kernel dimensions of each of them")
     start: Literal["fresh", "undefended"] = Field(
@@ -104,6 +109,8 @@ class InversionGAN(TargetGAN):
         terms = {"matching": inversion_losses.feature_matching(features, real)}
         if self.entropy_weight:
             terms["entropy"] = self.entropy_weight * inversion_losses.entropy(logits)
+        if self.adversarial_weight:
+            terms["generator"] = self.adversarial_weight * inversion_losses.real_loss(logits)
         return terms
 
     def predicted(self, play: Play, images: torch.Tensor) -> torch.Tensor:

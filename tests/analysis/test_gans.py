@@ -228,10 +228,10 @@ def test_records_without_files_still_give_the_table(grid: dict[str, Any], store:
 
 def test_a_gan_that_failed_is_named(grid: dict[str, Any], store: Store) -> None:
     """Even where every cell is there: else a blank line would be all that is said of it."""
-    complete = {**grid, "rows": grid["rows"][:1]}
+    complete = {**grid, "rows": grid["rows"][:1], "stages": {}}
     assert read_report(complete, store).failures == ()
     failed = complete["gans"][4]["quality"]
-    complete["stages"] = {**complete["stages"], failed: {"kind": "gan_quality", "name": "quality of attacker dcgan"}}
+    complete["stages"] = {failed: {"kind": "gan_quality", "name": "quality of attacker dcgan"}}
     store.fail(failed, "ValueError: finite features are needed", "Traceback ...")
     report = read_report(complete, store)
     assert [failure.key for failure in report.failures] == [failed]

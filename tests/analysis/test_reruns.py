@@ -135,7 +135,7 @@ def test_a_warning_says_that_an_attack_was_run_again(grid: Grid) -> None:
     """Not converged even so: the reader should know that it was tried."""
     grid.rerun(counts=True)
     report = read_report(grid.document, grid.store)
-    (warning,) = [r.text for r in report.remarks if r.level == "warning" and "gan_id+replay" in r.text]
+    (warning,) = [r.text for r in report.remarks if r.kind == "warning" and "gan_id+replay" in r.text]
     assert "1 of 2 cells were run again" in warning
     assert any(remark.text.startswith("Rerun: ") for remark in report.remarks)
     assert CONVERGED == 0.8

@@ -357,6 +357,21 @@ def test_a_target_in_train_mode_is_refused(lab: Lab) -> None:
         stage.critic_terms(world)
 
 
+def test_a_generators_term_of_weight_0_is_not_computed(lab: Lab) -> None:
+    """As it stands DMI's generator has feature matching and entropy; the adversarial term is an extension."""
+
+    def terms(**settings: Any) -> dict[str, float]:
+        stage = build(lab, InversionGAN, **settings)
+        return {name: term.item() for name, term in stage.generator_terms(play(lab, stage)).items()}
+
+    assert set(terms()) == {"matching", "entropy"}
+    assert set(terms(entropy_weight=0.0)) == {"matching"}
+    once, twice = terms(adversarial_weight=1.0, entropy_weight=1e-4), terms(adversarial_weight=2.0, entropy_weight=1.0)
+    assert twice["generator"] == pytest.approx(2 * once["generator"])
+    assert twice["entropy"] == pytest.approx(1e4 * once["entropy"])
+    assert once["entropy"] == pytest.approx(1e-4 * SMALL["batch"] * math.log(6), rel=0.01)  # of 8 almost uniform rows
+
+
 def test_its_discriminator_learns_the_targets_labels(lab: Lab) -> None:
     stage = build(lab, InversionGAN)
     lab.run(stage)
