@@ -90,24 +90,26 @@ def gans_markdown(rows: Sequence[GANRow]) -> str:
         values += [number(row.frechet), number(row.density), number(row.coverage), seconds(row.train_seconds)]
         lines.append("| " + " | ".join(values) + " |")
     counts = sorted({(row.samples, row.reference_images) for row in rows if row.samples})
-    sizes = "; ".join(f"{samples} samples against {real} public images" for samples, real in counts)
-    notes = f"Fréchet distance, density and coverage (Naeem et al. 2020) in the judge's features, {sizes}."
-    return "\n".join([*lines, "", notes]) + "\n"
+    sizes = [f"{samples} samples against {real} public images" for samples, real in counts]
+    measured = ", ".join(["Fréchet distance, density and coverage (Naeem et al. 2020) in the judge's features", *sizes])
+    return "\n".join([*lines, "", f"{measured}."]) + "\n"
 
 
 def gan_pictures(document: Document, store: Store) -> dict[str, bytes]:
     """gans.png: final samples; gans-over-time.png: one face as it forms; gans-curves.png. Only what is there."""
     entries = list(document.get("gans", ()))[:MOST]
-    stored = {entry["name"]: found for entry in entries if (found := _samples(store, entry["gan"])) is not None}
+    found = [(_short(entry["name"]), _samples(store, entry["gan"])) for entry in entries]
+    stored = [(name, samples) for name, samples in found if samples is not None]  # names may be equal: two datasets
     pictures: dict[str, bytes] = {}
     if stored:
-        final: list[list[Pixels | None]] = [list(found["images"][:SHOWN]) for found in stored.values()]
+        names = [name for name, _ in stored]
+        final: list[list[Pixels | None]] = [list(samples["images"][:SHOWN]) for _, samples in stored]
         title = f"{document['name']} · samples of every GAN, the same latents for equal roles"
-        pictures["gans.png"] = draw(Panel(title, [""] * SHOWN, [_short(n) for n in stored], final), note="")
-        times: list[list[Pixels | None]] = [_over_time(found) for found in stored.values()]
+        pictures["gans.png"] = draw(Panel(title, [""] * SHOWN, names, final), note="")
+        times: list[list[Pixels | None]] = [_over_time(samples) for _, samples in stored]
         headings = [f"{i + 1}/{TIMES}" for i in range(TIMES)]
         title = f"{document['name']} · one latent while the generator's average learns"
-        pictures["gans-over-time.png"] = draw(Panel(title, headings, [_short(n) for n in stored], times), note="")
+        pictures["gans-over-time.png"] = draw(Panel(title, headings, names, times), note="")
     if (curves := _curves(entries, store)) is not None:
         pictures["gans-curves.png"] = curves
     return pictures
@@ -137,23 +139,24 @@ def _curves(entries: Sequence[Mapping[str, Any]], store: Store) -> bytes | None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = {}
+    lines = []
     for entry in entries:
         try:
-            lines[entry["name"]] = store.load(entry["quality"]).table(CURVES).to_pydict()
+            curve = store.load(entry["quality"]).table(CURVES).to_pydict()
         except UNREADABLE:
             continue
-    if not any(len(line.get("step", ())) > 1 for line in lines.values()):
+        lines.append((entry["name"], curve))
+    if not any(len(curve.get("step", ())) > 1 for _, curve in lines):
         return None
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for panel, name in enumerate(QUALITY, start=1):
         axes = figure.add_subplot(1, len(QUALITY), panel)
-        for label, line in lines.items():
-            axes.plot(line["step"], line[name], label=label, linewidth=1.2)
+        for label, curve in lines:
+            axes.plot(curve["step"], curve[name], label=label, linewidth=1.2)
         axes.set(title=name, xlabel="generator step")
         if name == "frechet":
-            highest = np.quantile([value for line in lines.values() for value in line[name]], 0.9)
+            highest = np.quantile([value for _, curve in lines for value in curve[name]], 0.9)
             axes.set_ylim(0, float(highest) * 1.1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     out = io.BytesIO()

@@ -124,7 +124,7 @@ def read_records(document: Document, store: Store) -> Records:
     }
     stages = {key: record for key, record in stages.items() if key not in damaged}
     missing = tuple(_missing(document, store, stages, damaged))
-    failures = tuple(_failures(document, store)) if missing else ()
+    failures = tuple(_failures(document, store)) if missing or keys - stages.keys() else ()
     return Records(document, stages, _outcomes(document, paths), predictions, missing, failures)
 
 

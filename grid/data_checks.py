@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from grid.problems import Problem, join_place
 from tasks.data.dataset import Catalogue, DataProblemsError
-from tasks.data.split import Split
+from tasks.data.split import Audience, Split
 from tasks.gan import GANS
 from tasks.gan.gan import GANChoice
 from tasks.gan.given import GivenGAN
@@ -87,17 +87,21 @@ def _label_problems(spec: Spec, catalogue: Catalogue) -> list[Problem]:
 
 def _given_gan_problems(spec: Spec, choice: DatasetChoice, catalogue: Catalogue) -> list[Problem]:
     """Generators that the user brings: settings, files, and whether the weights fit."""
-    named = [(join_place(a.place, "gan"), a.parts["gan"]) for a in spec.attacks if "gan" in a.parts and not a.control]
-    named += [(join_place(d.place, "gan"), gan) for d in spec.defenses for gan in d.defense.generators]
+    halves: dict[Audience, tuple[str, ...]] = {"attacker": catalogue.public[1::2], "defender": catalogue.public[::2]}
+    named: list[tuple[Audience, str, GANChoice]] = [
+        ("attacker", join_place(a.place, "gan"), a.parts["gan"])
+        for a in spec.attacks
+        if "gan" in a.parts and not a.control
+    ]
+    named += [("defender", join_place(d.place, "gan"), gan) for d in spec.defenses for gan in d.defense.generators]
     problems: list[Problem] = []
-    for place, gan in named:
+    for side, place, gan in named:
         if not issubclass(GANS[gan.name], GivenGAN) or "weights" not in gan.settings:
             continue
         files = {name: find_file(gan.settings[name], spec.folder) for name in _WEIGHTS if gan.settings.get(name)}
         unreadable = [p for name, path in files.items() for p in _file_problems(path, join_place(place, name))]
-        problems += unreadable or _gan_misfits(
-            place, gan, files, choice.dataset.split(catalogue, catalogue.public, "all", "attacker")
-        )
+        data = choice.dataset.split(catalogue, halves[side], "all", side)
+        problems += unreadable or _gan_misfits(place, gan, files, data)
     return problems
 
 
@@ -109,13 +113,23 @@ def _gan_misfits(place: str, gan: GANChoice, files: Mapping[str, Path], data: Sp
         return [Problem(place, str(e["ctx"]["error"]) if "ctx" in e else e["msg"]) for e in error.errors()]
     from tasks.gan.adopting import gan_misfits
 
+    if broken := [p for name, path in files.items() for p in _broken(path, join_place(place, name))]:
+        return broken
     weights = files["weights"]
-    try:
-        misfits = gan_misfits(stage, weights, files.get("critic_weights"))
-    except Exception as error:  # noqa: BLE001  a broken file may fail in any way
-        return [Problem(join_place(place, "weights"), f"{weights} is not a safetensors file ({error})")]
+    misfits = gan_misfits(stage, weights, files.get("critic_weights"))
     text = f"the weights in {weights} do not fit {stage.structure} ({data.channels}x{data.size}x{data.size})"
     return [Problem(join_place(place, "weights"), f"{text}: {'; '.join(misfits)}")] if misfits else []
+
+
+def _broken(path: Path, place: str) -> list[Problem]:
+    """A file that is no safetensors file."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt"):
+            return []
+    except Exception as error:  # noqa: BLE001  a broken file may fail in any way
+        return [Problem(place, f"{path} is not a safetensors file ({error})")]
 
 
 def _victim_problems(spec: Spec, victim: VictimChoice, catalogue: Catalogue, size: int) -> list[Problem]:

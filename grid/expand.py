@@ -177,8 +177,8 @@ class _World:
     def rows(self) -> list[Row]:
         """Every defense under every attack. SpecError for an attack that such a victim cannot be met with."""
         victim = self.victim_model(self.spec.seeds[0])
-        refused = [(attack.shown, attack.attack.refusal(victim)) for attack in self.spec.attacks]
-        if problems := [Problem("attacks", f"{name}: {reason}") for name, reason in refused if reason]:
+        refused = [(attack, attack.attack.refusal(victim)) for attack in self.spec.attacks]
+        if problems := [Problem(attack.place, f"{attack.shown}: {reason}") for attack, reason in refused if reason]:
             raise SpecError(problems)
         protected = {
             (defense.shown, seed, label): self._protect(defense, seed, label)
@@ -306,7 +306,8 @@ class _World:
     def _rerun(self, choice: AttackChoice, first: Attack, seed: int, label: int) -> Rerun | None:
         """A second try for an attack on a defended target, if the attack searches and so can be intensified."""
         victim = self.victim_model(seed)
-        if choice.control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
+        control = choice.control or _is_untrained(choice)
+        if control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
             return None
         undefended = self._attack(choice, victim, seed, label)
         self._named(f"{choice.shown} on victim label {label}{_seed(seed)}", undefended)

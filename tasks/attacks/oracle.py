@@ -48,8 +48,10 @@ def oracle(target: Model, ctx: Context) -> Iterator[Oracle]:
     api = Oracle(target.classes)
     ready = threading.Event()
     handed = [target.network(ctx)]
-    threads = torch.get_num_threads()
-    threading.Thread(target=_serve, args=(handed, threads, api._asked, api._answers, ready), daemon=True).start()
+    kind = ctx.device.type
+    amp = torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
+    numerics = (torch.get_num_threads(), amp)
+    threading.Thread(target=_serve, args=(handed, numerics, api._asked, api._answers, ready), daemon=True).start()
     ready.wait()
     try:
         with ctx.closed_to(target):
@@ -60,17 +62,20 @@ def oracle(target: Model, ctx: Context) -> Iterator[Oracle]:
 
 def _serve(
     handed: list[Network],
-    threads: int,
+    numerics: tuple[int, torch.autocast],
     asked: queue.SimpleQueue[torch.Tensor | None],
     answers: queue.SimpleQueue[torch.Tensor | Exception],
     ready: threading.Event,
 ) -> None:
     network = handed.pop()
-    torch.set_num_threads(threads)  # both are a thread's own; the stage's has them too
+    threads, amp = numerics
+    torch.set_num_threads(threads)  # all three are a thread's own; the stage's has them too
     torch.set_flush_denormal(True)
     ready.set()
     while (images := asked.get()) is not None:
         try:
-            answers.put(predict(network, images).softmax(dim=1))
+            with amp:
+                answers.put(predict(network, images).softmax(dim=1))
         except Exception as error:  # noqa: BLE001  is raised where the question was asked
-            answers.put(error)
+            error.__cause__ = error.__context__ = None
+            answers.put(error.with_traceback(None))  # a traceback leads to this frame, and so to the network

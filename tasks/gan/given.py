@@ -44,6 +44,8 @@ class GivenGAN(GAN):
         possible = [name for name, kind in GANS.items() if not issubclass(kind, GivenGAN | TargetGAN)]
         if self.structure not in possible:
             raise ValueError(f"{self.structure=} has no weights to be given; choose one of {', '.join(possible)}")
+        if beside := sorted({"data", "role", "latent_dim"} & self.settings.keys()):
+            raise ValueError(f"settings of {self.structure}: {', '.join(beside)} stands beside `settings`, not in it")
         try:
             self.stands_for()
         except ValidationError as error:

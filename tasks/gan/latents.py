@@ -36,10 +36,15 @@ def project(space: LatentSpace, latents: torch.Tensor, clip: float | None = None
 
 
 def to_simplex(x: torch.Tensor) -> torch.Tensor:
-    """Euclidean projection of each row (n, k) onto {p >= 0, sum p = 1} (Duchi et al. 2008, fig. 1)."""
+    """Euclidean projection of each row (n, k) onto {p >= 0, sum p = 1} (Duchi et al. 2008, fig. 1).
+
+    A row's largest entry is first moved to 0, which changes no projection: 1e8 - 1 is 1e8 in float32. A row
+    with a NaN stays one, and leaves the others alone.
+    """
+    x = x - x.amax(dim=1, keepdim=True)
     ordered = x.sort(dim=1, descending=True).values
     excess = ordered.cumsum(dim=1) - 1
     count = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
-    support = (ordered * count > excess).sum(dim=1, keepdim=True)
+    support = (ordered * count > excess).sum(dim=1, keepdim=True).clamp_min(1)
     shift = excess.gather(1, support - 1) / support
     return (x - shift).clamp_min(0)

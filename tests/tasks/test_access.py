@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import threading
-from collections.abc import Callable, Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, TracebackType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,46 +18,7 @@ from tasks.context import Context
 from tasks.finetune.finetune import Finetune, Pair
 from tasks.models.training import predict
 from tests.lab import CLASSES, Lab
-
-OFF_LIMITS = (type, ModuleType, BuiltinFunctionType, CodeType)  # of the program, not of this object
-MOST = 200_000  # objects of a walk; one that is longer has wandered into the interpreter
-
-
-def within(start: object) -> Iterator[object]:
-    """All that references lead to, function closures included, but for what is the program's own."""
-    seen, waiting = {id(start)}, [start]
-    while waiting:
-        found = waiting.pop()
-        yield found
-        assert len(seen) < MOST
-        for item in _next(found):
-            if not isinstance(item, OFF_LIMITS) and id(item) not in seen:
-                seen.add(id(item))
-                waiting.append(item)
-
-
-def _next(found: object) -> list[Any]:
-    if isinstance(found, FunctionType):
-        return [found.__closure__, found.__defaults__, found.__kwdefaults__, found.__dict__]
-    if isinstance(found, BaseException) and found.__traceback__ is not None:
-        frames = []
-        trace: TracebackType | None = found.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename != __file__:  # those of the test hold what they like
-                frames.append(dict(trace.tb_frame.f_locals))
-            trace = trace.tb_next
-        return [*frames, found.args, found.__cause__, found.__context__]
-    return gc.get_referents(found)
-
-
-def secrets(start: object) -> list[object]:
-    """Networks, and tensors that have or want gradients, within reach."""
-    return [
-        found
-        for found in within(start)
-        if isinstance(found, nn.Module)
-        or (isinstance(found, torch.Tensor) and (found.requires_grad or found.grad_fn is not None))
-    ]
+from tests.tasks.reachable import secrets
 
 
 def photographs(lab: Lab) -> torch.Tensor:

@@ -369,7 +369,7 @@ def test_a_generators_term_of_weight_0_is_not_computed(lab: Lab) -> None:
     once, twice = terms(adversarial_weight=1.0, entropy_weight=1e-4), terms(adversarial_weight=2.0, entropy_weight=1.0)
     assert twice["generator"] == pytest.approx(2 * once["generator"])
     assert twice["entropy"] == pytest.approx(1e4 * once["entropy"])
-    assert once["entropy"] == pytest.approx(1e-4 * SMALL["batch"] * math.log(6), rel=0.01)  # of 8 almost uniform rows
+    assert once["entropy"] == pytest.approx(1e-4 * SMALL["batch"] * math.log(6), rel=0.1)  # of 8 almost uniform rows
 
 
 def test_its_discriminator_learns_the_targets_labels(lab: Lab) -> None:
