@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]  # (c, s, s)
 GridRow = Mapping[str, Any]
 TILE = 128  # pixels per side aimed at; images are enlarged by a whole factor
+_SMALL_TILE = 64  # where many attacks stand side by side
 _GAP, _MARGIN, _FONT = 8, 16, 15
-_TOP = _MARGIN + 4 * (_FONT + 6)  # title, a line of air, two lines of heading
+_LINE = _FONT + 6
 _NOTE = "Inverted: of all attack images, the one that the target is surest of."
 _INK, _FAINT, _PAPER, _BLANK = (25, 25, 25), (120, 120, 120), (255, 255, 255), (236, 236, 236)
 
@@ -41,6 +42,7 @@ class Panel(NamedTuple):
     headings: list[str]
     names: list[str]
     tiles: list[list[Pixels | None]]
+    tile: int = TILE  # pixels per side aimed at
 
 
 def pictures(document: Document, store: Store, *, private: bool = True) -> dict[str, bytes]:
@@ -63,6 +65,31 @@ def pictures(document: Document, store: Store, *, private: bool = True) -> dict[
             stem += "_"
         found[f"{stem}.png"] = data
     return found
+
+
+def attack_grid(document: Document, store: Store, *, private: bool = True) -> dict[str, bytes]:
+    """attacks.png: what every attack and control makes of each label of the undefended target, side by side.
+
+    Of the first dataset and victim; empty for fewer than three undefended rows or without any image.
+    """
+    rows = [row for row in document["rows"] if row.get("undefended")]
+    rows = [row for row in rows if (row["dataset"], row["victim"]) == (rows[0]["dataset"], rows[0]["victim"])]
+    if len(rows) < 3:
+        return {}
+    labels = sorted({cell["label"] for row in rows for cell in row["cells"]})
+    references = [column for column in _references(rows, store, private=private) if column.heading.startswith("priv")]
+    columns = [_inverted_column(row, store)._replace(heading=_stacked(row["attack"])) for row in rows]
+    tiles = [[column.image(label) for column in (*references, *columns)] for label in labels]
+    if all(tile is None for line in tiles for tile in line[len(references) :]):
+        return {}
+    title = f"{rows[0]['dataset']} · {rows[0]['victim']} · undefended, every attack"
+    headings = [column.heading for column in (*references, *columns)]
+    panel = Panel(title, headings, [_label_name(rows, label) for label in labels], tiles, tile=_SMALL_TILE)
+    return {"attacks.png": draw(panel)}
+
+
+def _stacked(name: str) -> str:
+    return name.replace(" ", "\n")
 
 
 def face_grid(rows: Sequence[GridRow], store: Store, *, private: bool = True) -> bytes | None:
@@ -108,16 +135,17 @@ def _references(rows: Sequence[GridRow], store: Store, *, private: bool) -> list
 
 
 def _inverted(rows: Sequence[GridRow], store: Store) -> list[_Column]:
-    def column(row: GridRow) -> _Column:
-        def image(label: int) -> Pixels | None:
-            cells = [cell for cell in row["cells"] if cell["label"] == label]
-            records = store.records(sorted({cell["evaluate"] for cell in cells}))
-            return best_by_target(store, [counted_attack(cell, records.get(cell["evaluate"])) for cell in cells])
+    return [_inverted_column(row, store) for row in sorted(rows, key=lambda row: not row.get("undefended", False))]
 
-        before = row.get("undefended", False)
-        return _Column("inverted\nbefore" if before else f"inverted after:\n{row['defense']}", image)
 
-    return [column(row) for row in sorted(rows, key=lambda row: not row.get("undefended", False))]
+def _inverted_column(row: GridRow, store: Store) -> _Column:
+    def image(label: int) -> Pixels | None:
+        cells = [cell for cell in row["cells"] if cell["label"] == label]
+        records = store.records(sorted({cell["evaluate"] for cell in cells}))
+        return best_by_target(store, [counted_attack(cell, records.get(cell["evaluate"])) for cell in cells])
+
+    before = row.get("undefended", False)
+    return _Column("inverted\nbefore" if before else f"inverted after:\n{row['defense']}", image)
 
 
 def _first_cells(rows: Sequence[GridRow], split: str) -> dict[int, Mapping[str, Any]]:
@@ -161,19 +189,21 @@ def draw(panel: Panel, note: str = _NOTE) -> bytes:
     font, small = _font(_FONT), _font(_FONT - 2)
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     sides = [max(tile.shape[1:]) for line in panel.tiles for tile in line if tile is not None]
-    side = max(pixels * max(1, TILE // pixels) for pixels in sides)
+    side = max(pixels * max(1, panel.tile // pixels) for pixels in sides)
     left = _MARGIN + max(_width(measure, name, font) for name in panel.names) + 2 * _GAP
     starts = [left]
     for heading in panel.headings:
         starts.append(starts[-1] + max(side, _width(measure, heading, font)) + _GAP)
-    lines = [_TOP + row * (side + _GAP) for row in range(len(panel.tiles) + 1)]
+    headed = max((heading.count("\n") + 1 for heading in panel.headings if heading), default=0)
+    top = _MARGIN + (2 + headed) * _LINE  # title, a line of air, the headings
+    lines = [top + row * (side + _GAP) for row in range(len(panel.tiles) + 1)]
     needed = max(_width(measure, panel.title, font), _width(measure, note, small)) + _MARGIN
     sheet = Image.new("RGB", (max(starts[-1], needed) + _MARGIN, lines[-1] + _FONT + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((_MARGIN, _MARGIN), panel.title, fill=_INK, font=font)
     pen.text((_MARGIN, lines[-1]), note, fill=_FAINT, font=small)
     for x, heading in zip(starts, panel.headings, strict=False):  # starts ends with the right edge
-        at = (x + side // 2, _TOP - _GAP)
+        at = (x + side // 2, top - _GAP)
         pen.multiline_text(at, heading, fill=_INK, font=font, anchor="md", align="center")
     for y, name, line in zip(lines, panel.names, panel.tiles, strict=False):
         pen.multiline_text((_MARGIN, y + side // 2), name, fill=_INK, font=font, anchor="lm")

@@ -12,7 +12,7 @@ from analysis.formats import csv, latex, markdown
 from analysis.gans import GANRow, gan_pictures, gan_rows, gans_csv, gans_markdown
 from analysis.levers import levers, levers_csv, levers_png
 from analysis.page import html
-from analysis.picture import pictures
+from analysis.picture import attack_grid, pictures
 from analysis.records import Document, Failure, Missing, Records, read_records
 from analysis.rows import ComparisonRow, LabelRow
 from analysis.wording import SECOND, Remark, percent, remarks
@@ -31,6 +31,7 @@ class Report:
     missing: tuple[Missing, ...]
     failures: tuple[Failure, ...]
     gans: tuple[GANRow, ...] = ()
+    chance: float | None = None  # AA top-1 of a guess, where all rows are of one dataset
 
 
 def read_report(document: Document, store: Store) -> Report:
@@ -60,15 +61,12 @@ def write_report(
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ValueError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
     report = read_report(document, store)
-    faces = pictures(document, store, private=private)
-    content: dict[str, str | bytes] = {"labels.csv": csv(report.labels, LabelRow), **faces}
+    shown = all_pictures(document, store, report, private=private)
+    content: dict[str, str | bytes] = {"labels.csv": csv(report.labels, LabelRow), **shown}
     if report.gans:
         content |= {"gans.csv": gans_csv(report.gans), "gans.md": gans_markdown(report.gans)}
-        content |= gan_pictures(document, store)
     if found := levers(document, report.rows):
-        classes = read_records(document, store).classes
-        chance = 1 / classes[report.rows[0].dataset] if report.rows[0].dataset in classes else None
-        content |= {"levers.csv": levers_csv(found), "levers.png": levers_png(found, chance)}
+        content["levers.csv"] = levers_csv(found)
     if "markdown" in formats:
         content["table.md"] = markdown(report.rows, report.remarks)
     if "csv" in formats:
@@ -76,7 +74,7 @@ def write_report(
     if "latex" in formats:
         content["table.tex"] = latex(report.rows, report.remarks)
     if "html" in formats:
-        content["report.html"] = page(document, report, faces)
+        content["report.html"] = page(document, report, shown)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in content.items():
         (out / name).write_bytes(data if isinstance(data, bytes) else data.encode())
@@ -93,8 +91,17 @@ def render(document: Document, store: Store, format_: str, *, private: bool = Tr
     if format_ == "csv":
         return csv(report.rows)
     if format_ == "html":
-        return page(document, report, pictures(document, store, private=private))
+        return page(document, report, all_pictures(document, store, report, private=private))
     raise ValueError(f"unknown format {format_!r}; choose from {', '.join(FORMATS)}")
+
+
+def all_pictures(document: Document, store: Store, report: Report, *, private: bool) -> dict[str, bytes]:
+    """PNG files by name: faces, every attack side by side, GANs, levers; what has nothing to show is left out."""
+    shown = {**pictures(document, store, private=private), **attack_grid(document, store, private=private)}
+    shown |= gan_pictures(document, store)
+    if found := levers(document, report.rows):
+        shown["levers.png"] = levers_png(found, report.chance)
+    return shown
 
 
 def page(document: Document, report: Report, faces: dict[str, bytes]) -> str:
@@ -135,10 +142,12 @@ def control_notes(document: Document) -> list[str]:
 def attack_notes(rows: Sequence[ComparisonRow]) -> list[str]:
     """What each attack sees of the target, how it selects, and what a rerun is."""
     access = {"white_box": "white-box", "black_box": "black-box"}
-    lines = dict.fromkeys(
-        f"{row.attack} ({access[row.access]}): selection {row.selection}" for row in rows if row.access in access
-    )
-    notes = [f"Attacks; whatever they select, they select by the target alone: {'; '.join(lines)}."] if lines else []
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        if row.access in access and not row.control:
+            named.setdefault(f"{access[row.access]}, selection: {row.selection}", []).append(row.attack)
+    lines = [f"{', '.join(dict.fromkeys(attacks))} ({how})" for how, attacks in named.items()]
+    notes = [f"Attacks; what they select, they select by the target alone. {'; '.join(lines)}."] if lines else []
     if any(row.reruns for row in rows):
         notes.append(
             "Rerun: where less than 80% of a cell's images convinced the target, the attack ran again with 4 times "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.records import Failure
 from analysis.rows import ComparisonRow
-from analysis.wording import CONFIDENCE, DISTANCES, PASSES, RATES, SECONDS, Column, Remark, groups, title
+from analysis.wording import CONFIDENCE, DISTANCES, PASSES, QUERIES, RATES, SECONDS, Column, Remark, groups, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,11 +64,12 @@ def _table(rows: Sequence[ComparisonRow], columns: Sequence[Column]) -> Table:
     )
     table.add_column("defense\nattack · images", overflow="fold", max_width=30)
     for column in (*columns, PASSES):
-        heading = "passes\ntime" if column is PASSES else column.heading
+        heading = "passes or\nqueries, time" if column is PASSES else column.heading
         table.add_column(heading.replace(" top", "\ntop").replace(" conf", "\nconf"), justify="right", no_wrap=True)
     for row in rows:
         cells = [_stacked(*column.text(row)) for column in columns]
-        cells.append(_stacked(PASSES.text(row)[0], SECONDS.text(row)[0]))
+        cost = PASSES.text(row)[0] if row.passes or not row.queries else f"{QUERIES.text(row)[0]} q"
+        cells.append(_stacked(cost, SECONDS.text(row)[0]))
         table.add_row(_name(row), *cells)
     return table
 

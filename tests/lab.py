@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grid.runner import run_stage
+from grid.spec_source import read_budget
 from grid.store import Store
 from tasks.artifact import Artifact
 from tasks.attacks.attack import Attacker
@@ -114,9 +115,9 @@ class Lab:
         """The attacker's GAN of a structure: the shared WGAN, or one of 60 steps."""
         if choice.name == "wgan" and not choice.settings:
             return self.attacker_gan
-        base: dict[str, Any] = {"latent_dim": 16, "width": 8, "steps": 60, "batch": 8, "lr": 2e-3, "critic_lr": 2e-3}
+        base: dict[str, Any] = {**read_budget("quick")["gans"][choice.name], "latent_dim": 16, "width": 8, "steps": 60}
         against = {"target": target} if issubclass(GANS[choice.name], TargetGAN) else {}
-        fields = {**base, "beta1": 0.0, "beta2": 0.99, **choice.settings, **against}
+        fields = {**base, "batch": 8, "lr": 2e-3, "critic_lr": 2e-3, **choice.settings, **against}
         return GANS[choice.name](data=self.split("all", "attacker"), role="attacker", **fields)
 
     @cached_property

@@ -25,15 +25,20 @@ class Oracle:
     reached from this object leads to a weight, and no answer has a graph.
     """
 
-    __slots__ = ("_answers", "_asked", "classes", "queries")
+    __slots__ = ("_answers", "_asked", "classes", "closed", "queries")
 
     def __init__(self, classes: int) -> None:
-        self.classes, self.queries = classes, 0
+        self.classes, self.queries, self.closed = classes, 0, False
         self._asked: queue.SimpleQueue[torch.Tensor | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[torch.Tensor | Exception] = queue.SimpleQueue()
 
     def query(self, images: torch.Tensor) -> torch.Tensor:
-        """Confidences (n, classes) of images (n, c, s, s) in [-1, 1], on the CPU; n queries are counted."""
+        """Confidences (n, classes) of images (n, c, s, s) in [-1, 1], on the CPU; n queries are counted.
+
+        RuntimeError after the attack's time is over.
+        """
+        if self.closed:
+            raise RuntimeError("the API is closed: an oracle answers inside its `with` block only")
         self._asked.put(images.detach())
         answer = self._answers.get()
         if isinstance(answer, Exception):
@@ -57,6 +62,7 @@ def oracle(target: Model, ctx: Context) -> Iterator[Oracle]:
         with ctx.closed_to(target):
             yield api
     finally:
+        api.closed = True
         api._asked.put(None)
 
 

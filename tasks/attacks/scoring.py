@@ -37,9 +37,15 @@ def best_restarts(target: Network, images: torch.Tensor, label: int, restarts: i
 
 def warm_starts(stage: Attack, ctx: Context, fresh: torch.Tensor) -> torch.Tensor:
     """`fresh` (n * restarts, ...) with the first of each restarts taken from the n points of `stage.warm`."""
-    points = ctx.load(stage.warm).tensors(POINTS)["points"] if stage.warm is not None else fresh
+    if stage.warm is None:
+        return fresh
+    product = ctx.load(stage.warm)
+    try:
+        points = product.tensors(POINTS)["points"]
+    except KeyError as error:
+        raise ValueError(f"{stage.warm.key} left no points to start from: return them from `invert`") from error
     if points.shape[1:] != fresh.shape[1:] or len(fresh) % len(points):
-        raise ValueError(f"{stage.warm} ended at {tuple(points.shape)}; {tuple(fresh.shape)} cannot start there")
+        raise ValueError(f"{stage.warm.key} ended at {tuple(points.shape)}; {tuple(fresh.shape)} cannot start there")
     started = fresh.view(len(points), -1, *fresh.shape[1:]).clone()
     started[:, 0] = points
     return started.view(fresh.shape)

@@ -60,7 +60,7 @@ ONE_PROBLEM: list[tuple[str, Any, str, str]] = [
     ("attacks", [{"name": "gmi", "label": 3}], "attacks[0].label", "unknown key 'label'"),
     ("attacks", [{"name": "gmi", "steps": 0}], "attacks[0].steps", "greater than or equal to 1 (got 0)"),
     ("attacks", [{"name": "gmi", "steps": 2.5}], "attacks[0].steps", "integer"),
-    ("attacks", [{"name": "gmi", "gan": "dcgan"}], "attacks[0].gan.name", "unknown GAN 'dcgan'"),
+    ("attacks", [{"name": "gmi", "gan": "pixelgan"}], "attacks[0].gan.name", "unknown GAN 'pixelgan'"),
     (
         "attacks",
         [{"name": "gmi", "gan": {"name": "wgan", "width": 1}}],

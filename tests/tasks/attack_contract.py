@@ -117,6 +117,7 @@ def returns_images_in_range_and_its_cost(lab: Lab, attack: type[Attack]) -> None
     assert tuple(found.losses.shape) == (stage.images,)
     assert bool(found.losses.isfinite().all())
     assert found.passes + found.queries > 0
+    assert found.points is not None or stage.intensified(2) is None, "a search says where it ended"
     metrics = lab.run(stage).metrics
     assert metrics["passes"] == found.passes
     assert metrics["queries"] == found.queries

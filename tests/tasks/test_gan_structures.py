@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tasks.data.pixels import to_float
-from tasks.gan import training
+from tasks.gan import GANS, training
 from tasks.gan.cgan import CGAN
 from tasks.gan.conditional_networks import ProjectionCritic
 from tasks.gan.dcgan import DCGAN, LogisticGAN
@@ -21,19 +21,12 @@ from tasks.gan.infogan import InfoGAN, category_loss, continuous_loss
 from tasks.gan.inversion_gan import InversionGAN
 from tasks.gan.inversion_networks import InversionCritic
 from tasks.gan.latents import blocks, draw, project
-from tasks.gan.wgan import WGAN
 from tasks.models.architectures import Network
 from tasks.models.classifier import Classifier
 from tasks.models.inference import inference_copy
 from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
 
-STRUCTURES: dict[str, type[TrainedGAN]] = {
-    "wgan": WGAN,
-    "dcgan": DCGAN,
-    "cgan": CGAN,
-    "infogan": InfoGAN,
-    "inversion": InversionGAN,
-}
+STRUCTURES: dict[str, type[TrainedGAN]] = {name: kind for name, kind in GANS.items() if issubclass(kind, TrainedGAN)}
 SMALL: dict[str, Any] = {  # of these, a structure takes what it has fields for
     "latent_dim": 16,
     "width": 8,

@@ -16,18 +16,8 @@ from tasks.attacks.style_space import to_p
 from tasks.gan import training
 from tasks.gan.losses import r1_penalty
 from tasks.gan.stylegan import StyleGAN
-from tasks.gan.stylegan_networks import (
-    Blur,
-    EqualConv,
-    EqualLinear,
-    StyleCritic,
-    StyledConv,
-    StyleGenerator,
-    ToImage,
-    draw_weights,
-    style_layers,
-    widths,
-)
+from tasks.gan.stylegan_layers import Blur, EqualConv, EqualLinear, StyledConv, ToImage, draw_weights
+from tasks.gan.stylegan_networks import StyleCritic, StyleGenerator, style_layers, widths
 from tasks.gan.training import Play
 from tasks.models.inference import inference_copy
 from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
