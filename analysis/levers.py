@@ -83,7 +83,10 @@ def levers_png(found: Sequence[Lever], chance: float | None) -> bytes:
             known = [(point, rate) for point in lever.points if (rate := _percent(point.row)) is not None]
             places = range(len(known))
             values = [rate[0] for _, rate in known]
-            around = [[value - low for _, (value, low, _) in known], [high - value for _, (value, _, high) in known]]
+            around = [
+                [max(0.0, value - low) for _, (value, low, _) in known],
+                [max(0.0, high - value) for _, (value, _, high) in known],
+            ]
             panel.errorbar(places, values, yerr=around, marker="o", capsize=3, linewidth=1.2)
             panel.set_xticks(list(places), [str(point.value) for point, _ in known], fontsize=8)
             panel.set(title=f"{lever.attack}: {lever.setting}", ylim=(0, 100), ylabel="AA top-1, %")

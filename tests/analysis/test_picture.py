@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis.picture import TILE, best_by_target, pictures
+from analysis.picture import TILE, attack_grid, best_by_target, pictures
 from grid.store import Store
 
 
@@ -85,3 +85,13 @@ def test_names_that_clash_as_files_are_kept_apart(document: dict[str, Any], stor
 
 def test_nothing_inverted_gives_no_picture(document: dict[str, Any], tmp_path: Path) -> None:
     assert pictures(document, Store(str(tmp_path / "empty"))) == {}
+
+
+def test_attacks_stand_side_by_side_where_there_are_three(document: dict[str, Any], store: Store) -> None:
+    first = document["rows"][0]
+    more = {"rows": [{**first, "attack": name} for name in map(str, range(9))]}
+    (png,) = attack_grid({**document, **more}, store).values()
+    (public,) = attack_grid({**document, **more}, store, private=False).values()
+    with Image.open(io.BytesIO(png)) as shown, Image.open(io.BytesIO(public)) as without:
+        assert shown.width > without.width
+    assert attack_grid(document, store) == {}
