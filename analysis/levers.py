@@ -11,7 +11,8 @@ from analysis.records import Document
 from analysis.rows import ComparisonRow
 
 _NOT_LEVERS = {"numerics", "threads", "role"}
-COLUMNS = ("attack", "lever", "value", "row", "aa_top1", "aa_top1_low", "aa_top1_high", "aa_top5", "passes", "queries")
+NAMES = ("dataset", "victim", "attack", "lever", "value", "row")
+MEASURED = ("aa_top1", "aa_top1_low", "aa_top1_high", "aa_top5", "passes", "queries")
 
 
 class Point(NamedTuple):
@@ -24,6 +25,8 @@ class Point(NamedTuple):
 class Lever(NamedTuple):
     """An attack's setting, and its points in the order of the values; the base row's is among them."""
 
+    dataset: str
+    victim: str
     attack: str
     setting: str
     points: tuple[Point, ...]
@@ -35,7 +38,7 @@ def levers(document: Document, rows: Sequence[ComparisonRow]) -> list[Lever]:
     The first row of an attack (by kind) is the base. A row that differs from it in several settings shows no
     single lever and is left out, as controls are.
     """
-    found: dict[tuple[str, str], list[Point]] = {}
+    found: dict[tuple[str, str, str, str], list[Point]] = {}
     bases: dict[tuple[str, str, str], tuple[dict[str, Any], ComparisonRow]] = {}
     for about, row in zip(document["rows"], rows, strict=True):
         if about.get("control") or not about.get("undefended") or "attack_kind" not in about:
@@ -48,7 +51,7 @@ def levers(document: Document, rows: Sequence[ComparisonRow]) -> list[Lever]:
         base, first = bases[place]
         changed = [name for name in base.keys() | settings.keys() if base.get(name) != settings.get(name)]
         if len(changed) == 1:
-            points = found.setdefault((kind, changed[0]), [Point(base.get(changed[0]), first)])
+            points = found.setdefault((*place, changed[0]), [Point(base.get(changed[0]), first)])
             points.append(Point(settings.get(changed[0]), row))
     return [Lever(*names, tuple(sorted(points, key=_order))) for names, points in found.items()]
 
@@ -57,11 +60,11 @@ def levers_csv(found: Sequence[Lever]) -> str:
     """A line per point; fractions in [0, 1]."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([*NAMES, *MEASURED])
     for lever in found:
         for value, row in lever.points:
-            measured = [getattr(row, name) for name in COLUMNS[4:]]
-            writer.writerow([lever.attack, lever.setting, value, row.attack, *measured])
+            measured = [getattr(row, name) for name in MEASURED]
+            writer.writerow([row.dataset, row.victim, lever.attack, lever.setting, value, row.attack, *measured])
     return out.getvalue()
 
 
@@ -70,8 +73,9 @@ def levers_png(found: Sequence[Lever], chance: float | None) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    attacks = list(dict.fromkeys(lever.attack for lever in found))
-    lines = [[lever for lever in found if lever.attack == attack] for attack in attacks]
+    several = len({lever[:2] for lever in found}) > 1
+    attacks = list(dict.fromkeys(lever[:3] for lever in found))
+    lines = [[lever for lever in found if lever[:3] == attack] for attack in attacks]
     columns = max(len(line) for line in lines)
     figure = Figure(figsize=(3.1 * columns, 2.7 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -89,7 +93,8 @@ def levers_png(found: Sequence[Lever], chance: float | None) -> bytes:
             ]
             panel.errorbar(places, values, yerr=around, marker="o", capsize=3, linewidth=1.2)
             panel.set_xticks(list(places), [str(point.value) for point, _ in known], fontsize=8)
-            panel.set(title=f"{lever.attack}: {lever.setting}", ylim=(0, 100), ylabel="AA top-1, %")
+            where = f"{lever.dataset}, {lever.victim}\n" if several else ""
+            panel.set(title=f"{where}{lever.attack}: {lever.setting}", ylim=(0, 100), ylabel="AA top-1, %")
             panel.title.set_fontsize(9)
             if chance is not None:
                 panel.axhline(100 * chance, linestyle=":", linewidth=1, color="grey")

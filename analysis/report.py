@@ -47,6 +47,7 @@ def read_report(document: Document, store: Store) -> Report:
         records.missing,
         records.failures,
         tuple(gan_rows(records)),
+        1 / min(classes) if len(classes := set(records.classes.values())) == 1 else None,
     )
 
 

@@ -15,7 +15,7 @@ from grid.data_checks import find_file
 from grid.entries import PLUMBING
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, GANEntry, Plan, Row, leaks
-from grid.problems import Problem, SpecError, from_validation
+from grid.problems import Problem, SpecError, from_validation, join_place
 from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice
 from tasks.attacks.attack import Attack, Attacker
 from tasks.attacks.rerun import Rerun
@@ -125,8 +125,11 @@ class _World:
         )
         return self._named(f"given victim {stage.arch}", stage)
 
-    def gan(self, choice: GANChoice, role: Role, seed: int, target: Model) -> GAN:
-        """A GAN on the public images of its role; `target` is what a GAN that needs one is trained against."""
+    def gan(self, choice: GANChoice, role: Role, seed: int, target: Model, place: str) -> GAN:
+        """A GAN on the public images of its role; `target` is what a GAN that needs one is trained against.
+
+        place: where the spec asks for it.
+        """
         structure = GANS[choice.name]
         data = self.split("all", "attacker" if role == "attacker" else "defender")
         fields = {"data": data, "role": role, **choice.settings, **self.common(seed)}
@@ -140,8 +143,8 @@ class _World:
             name = f"{role} {choice.name}{against or _seed(seed)}"
             fields["target"] = target
             if against and fields.get("start") == "undefended":
-                fields["init"] = self.gan(choice, role, seed, victim)
-        stage = _built(structure, fields, "gan")
+                fields["init"] = self.gan(choice, role, seed, victim, place)
+        stage = _built(structure, fields, place)
         if fields.get("steps") == 0:
             name += " untrained"
         alike = {key for key, other in self.names.items() if other.split(" (")[0] == name} - {stage.key}
@@ -176,9 +179,7 @@ class _World:
 
     def rows(self) -> list[Row]:
         """Every defense under every attack. SpecError for an attack that such a victim cannot be met with."""
-        victim = self.victim_model(self.spec.seeds[0])
-        refused = [(attack, attack.attack.refusal(victim)) for attack in self.spec.attacks]
-        if problems := [Problem(attack.place, f"{attack.shown}: {reason}") for attack, reason in refused if reason]:
+        if problems := self._impossible():
             raise SpecError(problems)
         protected = {
             (defense.shown, seed, label): self._protect(defense, seed, label)
@@ -187,6 +188,26 @@ class _World:
             for label in self.labels
         }
         return [self._row(defense, attack, protected) for attack in self.spec.attacks for defense in self.spec.defenses]
+
+    def _impossible(self) -> list[Problem]:
+        """Attacks and defenses that cannot be composed on this victim: all of them, each with its place."""
+        seed, label = self.spec.seeds[0], self.labels[0]
+        victim = self.victim_model(seed)
+        problems: list[Problem] = []
+        for attack in self.spec.attacks:
+            if reason := attack.attack.refusal(victim):
+                problems.append(Problem(attack.place, reason))
+                continue
+            try:
+                self._attack(attack, victim, seed, label)
+            except SpecError as error:
+                problems += [found for found in error.problems if found not in problems]
+        for defense in self.spec.defenses:
+            try:
+                self._protect(defense, seed, label)
+            except SpecError as error:
+                problems += error.problems
+        return problems
 
     def _checks(self, seed: int) -> tuple[Accuracy, Accuracy]:
         """Test accuracy of F_E and of the second evaluator: every attack accuracy stands on it."""
@@ -199,7 +220,9 @@ class _World:
             victim=self.victim_model(seed),
             train=self.split("train", "private"),
             public_classifier=self.classifier("public_classifier", self.spec.public_classifier, seed),
-            make_gan=lambda gan: self.gan(gan, "defender", seed, self.victim_model(seed)),
+            make_gan=lambda gan: self.gan(
+                gan, "defender", seed, self.victim_model(seed), join_place(choice.place, "gan")
+            ),
             decoy=lambda label: self.decoy(label, seed),
             common=self.common(seed),
         )
@@ -245,7 +268,7 @@ class _World:
             defense=defense.shown,
             attack=attack.shown,
             undefended=all(protected[defense.shown, cell.seed, cell.label].pairs == () for cell in cells),
-            control=attack.control or _is_untrained(attack),
+            control=attack.control,
             access=sample.access,
             selection=sample.selection,
             settings=_flat(defense.defense.model_dump()),
@@ -290,7 +313,7 @@ class _World:
         attacker = Attacker(
             images=self.split("all", "attacker"),
             private=self.split("train", "private"),
-            make_gan=lambda gan, against: self.gan(gan, "attacker", seed, against),
+            make_gan=lambda gan, against: self.gan(gan, "attacker", seed, against, join_place(choice.place, "gan")),
             common=self.common(seed),
         )
         try:
@@ -306,8 +329,7 @@ class _World:
     def _rerun(self, choice: AttackChoice, first: Attack, seed: int, label: int) -> Rerun | None:
         """A second try for an attack on a defended target, if the attack searches and so can be intensified."""
         victim = self.victim_model(seed)
-        control = choice.control or _is_untrained(choice)
-        if control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
+        if choice.control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
             return None
         undefended = self._attack(choice, victim, seed, label)
         self._named(f"{choice.shown} on victim label {label}{_seed(seed)}", undefended)
@@ -381,12 +403,6 @@ def _part_settings(parts: Mapping[str, Any]) -> dict[str, Any]:
     for name, part in parts.items():
         flat |= _gan_settings(part) if isinstance(part, GANChoice) else {f"{name}_{k}": v for k, v in part.items()}
     return flat
-
-
-def _is_untrained(attack: AttackChoice) -> bool:
-    """Whether a spec asks for an untrained generator by `steps: 0`."""
-    gan = attack.parts.get("gan")
-    return gan is not None and gan.settings.get("steps") == 0
 
 
 def _plain_spec(spec: Spec) -> dict[str, Any]:

@@ -150,15 +150,33 @@ def _same_network(spec: Spec) -> list[Problem]:
 
 def untrained(choice: AttackChoice) -> AttackChoice | None:
     """The control of an attack: the same with untrained networks of its own; None if it has none to train."""
+    if not choice.parts:
+        return None
     parts: dict[str, Any] = {}
     for name, part in choice.parts.items():
         if not isinstance(part, GANChoice):
             parts[name] = {**part, "steps": 0}
-        elif "steps" in GANS[part.name].model_fields:
-            parts[name] = GANChoice(name=part.name, settings={**part.settings, "steps": 0})
-    if not parts or parts.keys() != choice.parts.keys():
-        return None
+        else:
+            parts[name] = GANChoice(name=_structure(part), settings={**_settings(part), "steps": 0})
     return choice._replace(shown=f"{choice.shown} untrained", parts=parts, control=True)
+
+
+def is_untrained(parts: Mapping[str, Any]) -> bool:
+    """Whether a spec itself asks for `steps: 0` of all that an attack trains."""
+    steps = [(part.settings if isinstance(part, GANChoice) else part).get("steps") for part in parts.values()]
+    return bool(steps) and all(count == 0 for count in steps)
+
+
+def _structure(gan: GANChoice) -> str:
+    """The structure to leave untrained; of a generator that the user brings, that which it is of."""
+    return str(gan.settings.get("structure", "wgan")) if "steps" not in GANS[gan.name].model_fields else gan.name
+
+
+def _settings(gan: GANChoice) -> dict[str, Any]:
+    if "steps" in GANS[gan.name].model_fields:
+        return dict(gan.settings)
+    shape = {name: gan.settings[name] for name in ("latent_dim",) if name in gan.settings}
+    return {**gan.settings.get("settings", {}), **shape}
 
 
 class _Parser:
@@ -342,13 +360,16 @@ class _Parser:
         elif "gan" in entry.settings:
             self._problem(join_place(place, "gan"), f"{entry.name} uses no generator")
         for name, stage in attack.parts.items():
-            own = merged(base.get(name, {}), settings.pop(name, {}))
-            parts[name] = self._checked(stage, own, join_place(place, name)) or {}
+            own = settings.pop(name, {})
+            if not isinstance(own, dict):
+                self._problem(join_place(place, name), f"expected a mapping of settings, got {own!r}")
+                own = {}
+            parts[name] = self._checked(stage, merged(base.get(name, {}), own), join_place(place, name)) or {}
         base = {name: value for name, value in base.items() if name not in attack.parts}
         checked = self._checked(attack, merged(base, settings), place)
         if checked is None:
             return None
-        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place)
+        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place, is_untrained(parts))
         if "control" not in entry.settings:
             return choice
         control = untrained(choice._replace(shown=entry.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -60,13 +60,13 @@ class Context:
         if stage.key not in {parent.key for parent in self.stage.closure().values()}:
             raise KeyError(f"{self.stage.key} may not read {stage.key}: it is not upstream of it")
         if stage.key in self._closed:
-            raise PermissionError(f"{self.stage.key} may not read {stage.key}: a black-box attack has its API only")
+            raise PermissionError(f"{self.stage.key} may not read {stage.key}: an attacker does not have it")
         return self._load(stage)
 
     @contextmanager
-    def closed_to(self, target: Stage) -> Iterator[None]:
-        """Inside, `load` refuses `target` and all that it is made from (PermissionError)."""
-        before, self._closed = self._closed, self._closed | target.closure().keys()
+    def closed_to(self, keys: Iterable[str]) -> Iterator[None]:
+        """Inside, `load` refuses these stages (PermissionError): what the one who runs there may not have."""
+        before, self._closed = self._closed, self._closed | set(keys)
         try:
             yield
         finally:

@@ -21,6 +21,19 @@ else:
     decoder_training = lazy("tasks.attacks.decoder_training")
 
 
+def grid_of(size: int) -> tuple[int, int]:
+    """(side of the first map, doublings up to `size`): 64 -> (4, 4), 112 -> (7, 4), 224 -> (7, 5).
+
+    The side is the smallest of at least 4 pixels. ValueError for a size that would start above 16 pixels.
+    """
+    side, doublings = size, 0
+    while side % 2 == 0 and side >= 8:
+        side, doublings = side // 2, doublings + 1
+    if not 4 <= side <= 16:
+        raise ValueError(f"no decoder paints {size=}: it must be a side of 4 to 16 pixels, doubled some times")
+    return side, doublings
+
+
 class Decoder(ComputeStage):
     """Learn to paint a public image from the confidences that the target's API gives for it.
 
@@ -54,6 +67,7 @@ class Decoder(ComputeStage):
     def _on_its_own_images(self) -> Self:
         if self.data.audience != self.role:
             raise ValueError(f"a decoder of the {self.role} is trained on its public images, not {self.data.audience=}")
+        grid_of(self.data.size)
         shape = self.target.network_of().shape
         if shape != (self.data.channels, self.data.size):
             raise ValueError(

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
+from tasks.attacks.decoder import grid_of
+
 
 def encode(predictions: torch.Tensor, truncate: int, log_shift: float) -> torch.Tensor:
     """Confidences (n, classes) as the decoder takes them, (n, classes): relu(log p + log_shift), 0 if truncated.
@@ -27,19 +29,6 @@ def encode(predictions: torch.Tensor, truncate: int, log_shift: float) -> torch.
         return values
     kept = predictions.topk(truncate, dim=1).indices
     return torch.zeros_like(values).scatter(1, kept, values.gather(1, kept))
-
-
-def grid_of(size: int) -> tuple[int, int]:
-    """(side of the first map, doublings up to `size`): 64 -> (4, 4), 112 -> (7, 4), 224 -> (7, 5).
-
-    The side is the smallest of at least 4 pixels. ValueError for a size that would start above 16 pixels.
-    """
-    side, doublings = size, 0
-    while side % 2 == 0 and side >= 8:
-        side, doublings = side // 2, doublings + 1
-    if not 4 <= side <= 16:
-        raise ValueError(f"no decoder paints {size=}: it must be a side of 4 to 16 pixels, doubled some times")
-    return side, doublings
 
 
 class DecoderNetwork(nn.Module):

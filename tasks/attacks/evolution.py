@@ -110,7 +110,7 @@ def invert(stage: MirrorBB, ctx: Context, target: Oracle) -> Inverted:
     if restored := ctx.restore():
         generation, state = restored
         islands.restore(state["islands"])
-        target.queries = state["queries"]  # those of the run that was killed count as well
+        target.resume(state["queries"])  # those of the run that was killed count as well
     else:
         islands.settle(*_first_generation(stage, ctx, pool, log_p))
         ctx.checkpoint(0, snapshot)

@@ -25,12 +25,23 @@ class Oracle:
     reached from this object leads to a weight, and no answer has a graph.
     """
 
-    __slots__ = ("_answers", "_asked", "classes", "closed", "queries")
+    __slots__ = ("_answers", "_asked", "_queries", "classes", "closed")
 
     def __init__(self, classes: int) -> None:
-        self.classes, self.queries, self.closed = classes, 0, False
+        self.classes, self._queries, self.closed = classes, 0, False
         self._asked: queue.SimpleQueue[torch.Tensor | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[torch.Tensor | Exception] = queue.SimpleQueue()
+
+    @property
+    def queries(self) -> int:
+        """Images that were sent."""
+        return self._queries
+
+    def resume(self, queries: int) -> None:
+        """Count what a killed run had sent before; ValueError if that is less than was sent since."""
+        if queries < self._queries:
+            raise ValueError(f"{queries=} of the killed run are fewer than the {self._queries} that were sent here")
+        self._queries = queries
 
     def query(self, images: torch.Tensor) -> torch.Tensor:
         """Confidences (n, classes) of images (n, c, s, s) in [-1, 1], on the CPU; n queries are counted.
@@ -43,7 +54,7 @@ class Oracle:
         answer = self._answers.get()
         if isinstance(answer, Exception):
             raise answer
-        self.queries += len(images)
+        self._queries += len(images)
         return answer
 
 
@@ -59,7 +70,7 @@ def oracle(target: Model, ctx: Context) -> Iterator[Oracle]:
     threading.Thread(target=_serve, args=(handed, numerics, api._asked, api._answers, ready), daemon=True).start()
     ready.wait()
     try:
-        with ctx.closed_to(target):
+        with ctx.closed_to(target.closure()):
             yield api
     finally:
         api.closed = True

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 
 from tasks.attacks.attack import Attack
 from tasks.context import Context
+from tasks.gan.gan import TargetGAN
 from tasks.lazy import lazy
-from tasks.stage import ComputeStage, Metrics
+from tasks.stage import ComputeStage, Metrics, Stage
 
 if TYPE_CHECKING:
     from tasks.attacks import scoring
@@ -22,8 +23,9 @@ class Rerun(ComputeStage):
 
     If `target_confidence` of `first` is below `threshold`, the attack runs with `factor` times the steps from
     the points where it ended on the undefended model: a defense that only hides the gradients from a random
-    start does not survive that. Otherwise nothing is done, and the record says so (`needed` 0). Which outcome
-    counts is decided where it is evaluated.
+    start does not survive that. A generator that was trained against the target is replaced by the undefended
+    model's, in whose latents those points lie; the attacker has both. Otherwise nothing is done, and the record
+    says so (`needed` 0). Which outcome counts is decided where it is evaluated.
     """
 
     kind: ClassVar = "rerun"
@@ -37,8 +39,11 @@ class Rerun(ComputeStage):
 
     @model_validator(mode="after")
     def _same_attack(self) -> Self:
-        if type(self.first) is not type(self.undefended) or self.first.label != self.undefended.label:
-            raise ValueError("a rerun needs the same attack on the same label of the undefended model")
+        ours, theirs = self.first.config, self.undefended.config
+        own = {name for name, stage in self.first if isinstance(stage, Stage)}
+        unlike = [name for name in ours.keys() - own if ours[name] != theirs.get(name)]
+        if type(self.first) is not type(self.undefended) or unlike or self.first.target == self.undefended.target:
+            raise ValueError(f"a rerun needs the same attack on the undefended model; it differs in {sorted(unlike)}")
         self.again()
         return self
 
@@ -47,7 +52,9 @@ class Rerun(ComputeStage):
         intense = self.first.intensified(self.factor)
         if intense is None:
             raise ValueError(f"{self.first.kind} does not search, so there is nothing to run longer")
-        return intense.model_copy(update={"warm": self.undefended})
+        gan = getattr(self.undefended, "gan", None)
+        own = {"gan": gan} if isinstance(gan, TargetGAN) else {}
+        return intense.model_copy(update={"warm": self.undefended, **own})
 
     @property
     def scope(self) -> tuple[int, str, int]:

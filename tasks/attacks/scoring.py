@@ -88,9 +88,12 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
 
 def _invert(stage: Attack, ctx: Context) -> Inverted:
     """Run the attack with the access that its type says."""
+    private = [s.key for s in stage.closure().values() if getattr(s, "audience", None) in ("private", "defender")]
     if stage.access == "white_box":
-        return stage.invert(ctx, stage.target.network(ctx))
-    with oracle(stage.target, ctx) as api:
+        network = stage.target.network(ctx)
+        with ctx.closed_to(private):
+            return stage.invert(ctx, network)
+    with oracle(stage.target, ctx) as api, ctx.closed_to(private):
         inverted = stage.invert(ctx, api)
     if inverted.passes or inverted.queries > api.queries:
         raise ValueError(f"{stage.kind} is black-box and says {inverted.passes=}, {inverted.queries=} of {api.queries}")

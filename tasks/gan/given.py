@@ -33,8 +33,10 @@ class GivenGAN(GAN):
     kind: ClassVar = "given_gan"
     version: ClassVar = 1
 
-    weights: str = Field(description="safetensors file of the generator; its content is in the key, not its path")
-    critic_weights: str | None = Field(None, description="safetensors file of the critic, if there is one")
+    weights: str = Field(
+        min_length=1, description="safetensors file of the generator; its content is keyed, not its path"
+    )
+    critic_weights: str | None = Field(None, min_length=1, description="safetensors file of the critic, if any")
     structure: str = Field("wgan", description="the GAN structure that the weights belong to")
     latent_dim: int = Field(100, ge=2, le=1024, description="dimension of z")
     settings: Mapping[str, Any] = Field(default_factory=dict, description="fields of the structure, e.g. {width: 64}")

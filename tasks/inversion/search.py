@@ -71,6 +71,7 @@ class Search:
         n, chunk = len(start), min(settings.chunk, len(start))
         self._best = start.clone()
         self._best_loss = torch.full((n,), torch.inf)
+        self._gained_at = torch.full((n,), torch.inf)  # the loss at the last gain that counted
         self._passes = torch.zeros(n, dtype=torch.int64)
         self._next = chunk
         self._rows = torch.arange(chunk)  # which sample is in which place of the batch
@@ -104,8 +105,10 @@ class Search:
     def _keep_best(self, losses: torch.Tensor) -> None:
         old = self._best_loss[self._rows]
         better = self._busy & (losses < old)
-        gained = self._busy & (losses < old - self._settings.tolerance * old.abs().clamp_max(1e30))
-        gained |= better & old.isinf()
+        last = self._gained_at[self._rows]
+        gained = self._busy & (losses < last - self._settings.tolerance * last.abs().clamp_max(1e30))
+        gained |= better & last.isinf()
+        self._gained_at[self._rows[gained]] = losses[gained]
         self._stale = torch.where(gained, 0, self._stale + 1)
         kept = self._busy if self._keep == "last" else better
         rows = self._rows[kept]
@@ -141,7 +144,7 @@ class Search:
         self._age[place], self._stale[place] = 0, 0
         self._next += 1
 
-    _STATE = ("best", "best_loss", "passes", "rows", "busy", "x", "first", "second", "age", "stale")
+    _STATE = ("best", "best_loss", "gained_at", "passes", "rows", "busy", "x", "first", "second", "age", "stale")
 
     def _save(self) -> State:
         return {"next": self._next, **{name: getattr(self, f"_{name}") for name in self._STATE}}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.attacks.attack import Attack
 from tasks.attacks.rerun import Rerun
@@ -40,6 +40,12 @@ class Evaluate(ComputeStage):
     evaluator: Classifier
     second: Classifier
     reference: Split
+
+    @model_validator(mode="after")
+    def _of_this_attack(self) -> Self:
+        if self.rerun is not None and self.rerun.first.key != self.attack.key:
+            raise ValueError(f"{self.rerun.key} is a rerun of {self.rerun.first.key}, not of {self.attack.key}")
+        return self
 
     def run(self, ctx: Context) -> Metrics:
         return measure.evaluate(self, ctx)

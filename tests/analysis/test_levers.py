@@ -13,6 +13,7 @@ from PIL import Image
 from analysis.comparison import compare
 from analysis.levers import levers, levers_csv, levers_png
 from analysis.records import read_records
+from analysis.report import read_report
 from analysis.rows import ComparisonRow
 from grid.store import Store
 
@@ -72,3 +73,17 @@ def test_csv_and_picture_hold_what_was_measured(base: ComparisonRow) -> None:
 
 def test_a_grid_without_levers_has_none(base: ComparisonRow) -> None:
     assert levers({"rows": [about("gmi", steps=50)]}, [base]) == []
+
+
+def test_victims_have_levers_of_their_own(base: ComparisonRow) -> None:
+    document = {"rows": [about("gmi", steps=10), about("gmi", steps=20)] * 2}
+    rows = [replace(base, victim=victim, attack=name) for victim in ("a", "b") for name in ("gmi", "gmi 20")]
+    found = levers(document, rows)
+    assert [lever.victim for lever in found] == ["a", "b"]
+    assert all({point.row.victim for point in lever.points} == {lever.victim} for lever in found)
+    with Image.open(io.BytesIO(levers_png(found, None))) as picture:
+        assert picture.height > 300
+
+
+def test_a_report_knows_the_chance_of_a_guess(document: dict[str, Any], store: Store) -> None:
+    assert read_report(document, store).chance == 1 / 4

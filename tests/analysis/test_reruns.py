@@ -41,7 +41,7 @@ class Grid:
         """The rerun's four images are flat, the third of a shade of its own; the target is sure of that one."""
         cell = self.document["rows"][1]["cells"][0]
         samples = {"image": [0, 1, 2, 3], "loss": [0.1] * 4, "target_p": [0.1, 0.2, 0.9, 0.3]}
-        own = {"needed": 1.0, "passes": 400.0, "queries": 8.0, "setup_queries": 0.0, **metrics}
+        own = {"needed": 1.0, "passes": 400.0, "queries": 8.0, "setup_queries": 900.0, **metrics}
         tables = {"samples.parquet": samples}
         tensors = {"images": flat(210, 211, grey, 213)}
         put(self.store, self.scratch, cell["rerun"], own, tables=tables, tensors=tensors, seconds=40.0)
@@ -121,8 +121,9 @@ def test_access_selection_and_control_are_columns(grid: Grid) -> None:
     first |= {"access": "black_box", "selection": "best of 8 by the target's p(l_t)", "control": True}
     row = grid.rows()[0]
     assert (row.access, row.selection, row.control) == ("black_box", "best of 8 by the target's p(l_t)", True)
+    first["control"] = False  # a control selects as the attack that it controls, and is not named again
     text = " ".join(remark.text for remark in read_report(grid.document, grid.store).remarks)
-    assert "gmi (black-box): selection best of 8 by the target's p(l_t)" in text
+    assert "gmi (black-box, selection: best of 8 by the target's p(l_t))" in text
 
 
 def test_a_document_from_before_has_blanks(document: dict[str, Any], store: Store) -> None:

@@ -114,11 +114,12 @@ def doctored(plan: Plan, defense: str, change: Any) -> Plan:
 
 def with_target(evaluate: Any, **changes: Any) -> Any:
     target = evaluate.attack.target.model_copy(update=changes)
-    return evaluate.model_copy(update={"attack": evaluate.attack.model_copy(update={"target": target})})
+    attack = evaluate.attack.model_copy(update={"target": target})
+    return evaluate.model_copy(update={"attack": attack, "rerun": None})
 
 
 def with_gan(evaluate: Any, gan: WGAN) -> Any:
-    return evaluate.model_copy(update={"attack": evaluate.attack.model_copy(update={"gan": gan})})
+    return evaluate.model_copy(update={"attack": evaluate.attack.model_copy(update={"gan": gan}), "rerun": None})
 
 
 def test_each_leak_is_found(plan: Plan) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from grid.plan import Plan, leaks
-from tasks.attacks.attack import Attack
+from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.attacks.gmi import GMI
 from tasks.attacks.privacy import Privacy
+from tasks.attacks.rerun import Rerun
 from tasks.data.split import Split
 from tasks.gan.gan import GAN, TargetGAN, TrainedGAN
 from tasks.metrics.gan_quality import GANQuality
@@ -40,7 +41,7 @@ def test_an_attack_that_the_victim_cannot_be_met_with_is_one_problem_in_its_plac
     refuse(monkeypatch, Privacy)
     (problem,) = problems(tmp_path, attacks=["gmi", "privacy"], victim=PLAIN)
     assert problem.place.endswith("attacks[1]"), "where it is written"
-    assert problem.message == f"privacy: {REASON}"
+    assert problem.message == REASON
     assert problems(tmp_path, attacks=["gmi", "privacy"]) == ()
     assert problems(tmp_path, attacks=["gmi"], victim=PLAIN) == ()
 
@@ -49,7 +50,7 @@ def test_all_refusals_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for attack in (Privacy, GMI):
         refuse(monkeypatch, attack)
     found = problems(tmp_path, attacks=["gmi", {"name": "privacy", "as": "pixels"}], victim=PLAIN)
-    assert [problem.message for problem in found] == [f"gmi: {REASON}", f"pixels: {REASON}"]
+    assert [problem.message for problem in found] == [REASON, REASON]
 
 
 def test_a_stage_refuses_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -144,3 +145,35 @@ def test_the_test_split_is_a_leak_wherever_it_is_trained_on(plan: Plan) -> None:
     train = next(s for s in of_kind(plan, Split) if s.part == "train" and s.audience == "private")
     whole = train.model_copy(update={"part": "all"})
     assert "takes the test split" in messages(doctored(plan, "none", lambda e: with_target(e, train=whole)))
+
+
+def test_all_that_cannot_be_composed_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    attacks = [
+        {"name": "gmi", "as": "x", "gan": {"name": "infogan", "categories": 1}},
+        "gmi",
+        {"name": "mirror", "pool": 3},
+    ]
+    defenses = ["none", {"name": "gan_id", "gan": {"name": "infogan", "categories": 1}}]
+    found = problems(tmp_path, attacks=attacks, defenses=defenses)
+    assert [place.split()[-1] for place, _ in found] == ["attacks[0].gan", "attacks[2]", "defenses[1].gan"]
+
+
+@pytest.mark.parametrize("decoder", [5, [1], "x"])
+def test_settings_of_a_part_must_be_a_mapping(tmp_path: Path, decoder: object) -> None:
+    ((place, message),) = problems(tmp_path, attacks=[{"name": "ami", "decoder": decoder}])
+    assert place.endswith("attacks[0].decoder")
+    assert "expected a mapping of settings" in message
+
+
+def test_a_rerun_of_dmi_searches_the_latents_that_it_starts_from(tmp_path: Path) -> None:
+    """Against a defended target DMI's generator is another one; points lie in the undefended one's latents."""
+    plan = planned(tmp_path, attacks=["dmi"], defenses=["none", "gan_id"])
+    reruns = [stage for stage in plan.stages().values() if isinstance(stage, Rerun)]
+    assert len(reruns) == 2
+    for rerun in reruns:
+        again, first, undefended = rerun.again(), rerun.first, rerun.undefended
+        assert isinstance(again, GeneratorAttack)
+        assert isinstance(first, GeneratorAttack)
+        assert isinstance(undefended, GeneratorAttack)
+        assert again.gan.key == undefended.gan.key != first.gan.key
+        assert again.target.key == first.target.key != undefended.target.key

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from tasks.artifact import Artifact
-from tasks.attacks.attack import BlackBoxAttack, Inverted
+from tasks.attacks.attack import BlackBoxAttack, Inverted, WhiteBoxAttack
 from tasks.attacks.oracle import Oracle, oracle
 from tasks.attacks.rerun import Rerun
 from tasks.context import Context
 from tasks.finetune.finetune import Finetune, Pair
+from tasks.models.architectures import Network
 from tasks.models.training import predict
 from tests.lab import CLASSES, Lab
 from tests.tasks.reachable import secrets
@@ -175,9 +176,9 @@ def test_the_context_refuses_the_target_and_all_that_it_is_made_from(lab: Lab) -
     ctx = Context(attack, lab.root, lambda stage: Artifact(stage.key, {}, lambda name: lab.root / name))
     made_from = target.closure()
     assert {lab.victim.key, lab.defender_gan.key, lab.split("train").key} < made_from.keys()
-    with ctx.closed_to(target):
+    with ctx.closed_to(target.closure()):
         for stage in made_from.values():
-            with pytest.raises(PermissionError, match="a black-box attack has its API only"):
+            with pytest.raises(PermissionError, match="an attacker does not have it"):
                 ctx.load(stage)
         with pytest.raises(KeyError, match="not upstream"):  # what was out of reach still is, and says so
             ctx.load(lab.split("test"))
@@ -187,8 +188,8 @@ def test_the_context_refuses_the_target_and_all_that_it_is_made_from(lab: Lab) -
 
 def test_a_context_that_closes_twice_opens_once(lab: Lab) -> None:
     ctx = lab.context(Asking(target=lab.victim, label=0))
-    with ctx.closed_to(lab.victim):
-        with pytest.raises(ZeroDivisionError), ctx.closed_to(lab.split("train")):
+    with ctx.closed_to(lab.victim.closure()):
+        with pytest.raises(ZeroDivisionError), ctx.closed_to(lab.split("train").closure()):
             raise ZeroDivisionError
         with pytest.raises(PermissionError):
             ctx.load(lab.victim)
@@ -201,7 +202,7 @@ def test_an_attacks_own_gan_stays_open(lab: Lab) -> None:
         own: Any = None
 
     ctx = lab.context(WithGAN(target=lab.victim, label=0, own=lab.attacker_gan))
-    with ctx.closed_to(lab.victim):
+    with ctx.closed_to(lab.victim.closure()):
         assert ctx.load(lab.attacker_gan).key == lab.attacker_gan.key
 
 
@@ -251,6 +252,20 @@ def test_an_attack_that_reaches_past_the_api_fails(lab: Lab, reach: Callable[[Bl
     with pytest.raises(PermissionError, match="may not read"):
         run(lab, Reaching(target=lab.victim, label=0, images=2))
     assert ends(new_threads(before))
+
+
+def test_a_white_box_attack_has_the_model_but_no_private_photograph(lab: Lab) -> None:
+    class Peeping(WhiteBoxAttack):
+        kind = "peeping"
+
+        def invert(self, ctx: Context, target: Network) -> Inverted:
+            for split in self.target.upstream:
+                split.tensors(ctx)  # type: ignore[attr-defined]
+            raise AssertionError("it read private photographs")
+
+    stage = Peeping(target=lab.victim, label=0, images=2)
+    with pytest.raises(PermissionError, match="an attacker does not have it"):
+        stage.run(lab.context(stage))
 
 
 @pytest.mark.parametrize(("passes", "queries"), [(1, 2), (0, 99)])

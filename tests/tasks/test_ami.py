@@ -15,8 +15,8 @@ from tasks.artifact import Artifact
 from tasks.attacks import decoder_training, vectors
 from tasks.attacks.ami import AMI
 from tasks.attacks.attack import Attacker, Inverted
-from tasks.attacks.decoder import Decoder, ObservedPredictions
-from tasks.attacks.decoder_networks import DecoderNetwork, encode, grid_of
+from tasks.attacks.decoder import Decoder, ObservedPredictions, grid_of
+from tasks.attacks.decoder_networks import DecoderNetwork, encode
 from tasks.attacks.oracle import oracle
 from tasks.data.pixels import to_uint8
 from tasks.data.split import Split
@@ -143,7 +143,7 @@ def test_the_attack_needs_the_api_alone(lab: Lab, vector: str) -> None:
     stage = ami(lab, vector=vector, decoder=tiny(lab))
     lab.run(stage)
     ctx, api = lab.context(stage), AnyOracle()
-    with ctx.closed_to(lab.victim):
+    with ctx.closed_to(lab.victim.closure()):
         found = stage.invert(ctx, api)  # type: ignore[arg-type]
         with pytest.raises(PermissionError):
             lab.split("train").tensors(ctx)

@@ -158,9 +158,9 @@ class Decoding(WhiteBoxAttack):
 
 def test_a_rerun_that_makes_no_sense_is_refused(lab: Lab) -> None:
     first = gmi(lab, target(lab))
-    with pytest.raises(ValidationError, match="the same attack on the same label"):
+    with pytest.raises(ValidationError, match="the same attack on the undefended model"):
         Rerun(first=first, undefended=privacy(lab, lab.victim))
-    with pytest.raises(ValidationError, match="the same attack on the same label"):
+    with pytest.raises(ValidationError, match="the same attack on the undefended model"):
         Rerun(first=first, undefended=gmi(lab, lab.victim).model_copy(update={"label": 0}))
     decoding = (Decoding(target=model, label=0) for model in (target(lab), lab.victim))
     with pytest.raises(ValidationError, match="does not search, so there is nothing to run longer"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.inversion.search import Found, Search
 from tasks.inversion.settings import SearchSettings
 from tests.lab import KilledError, Lab, MemoryCheckpoints
-from tests.tasks.search_reference import search_one
+from tests.oracles.search_formulas import search_one
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 SCALE = torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64)

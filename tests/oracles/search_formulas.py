@@ -31,11 +31,11 @@ def search_one(objective: Objective, start: list[float], s: SearchSettings, clip
     """Adam (Kingma and Ba 2015, algorithm 1) or GMI's momentum SGD on one sample; the best point is kept."""
     x, best = list(start), Trace(list(start), math.inf, 0)
     m, v = [0.0] * len(x), [0.0] * len(x)
-    stale = 0
+    stale, gained_at = 0, math.inf
     for t in range(1, s.steps + 1):
         loss, gradient = value_and_gradient(objective, x)
-        enough = best.loss == math.inf or loss < best.loss - s.tolerance * abs(best.loss)
-        stale = 0 if enough else stale + 1
+        enough = loss < math.inf if gained_at == math.inf else loss < gained_at - s.tolerance * abs(gained_at)
+        stale, gained_at = (0, loss) if enough else (stale + 1, gained_at)
         if loss < best.loss:
             best = Trace(list(x), loss, t)
         best = best._replace(passes=t)
