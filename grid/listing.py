@@ -34,6 +34,9 @@ METRICS = {
     "knn_sqdist": "squared F_E feature distance to the nearest private training picture of l_t",
     "diversity": "mean squared F_E feature distance between two attack images of a label",
     "target_confidence": "share of attack images that the target gives l_t with p >= 0.9",
+    "setup_queries": "images sent to the target while the attack's own GAN or decoder was trained",
+    "reruns, reruns_counted": "cells whose attack had not converged and ran again; those where the second run counts",
+    "frechet, density, coverage": "of a GAN: its samples against its public images, in a judge's features (gans.csv)",
     "evaluator_accuracy, second_accuracy": "test accuracy of the evaluators themselves, on which every AA stands",
     "passes, queries": "forward and backward passes, and forward passes alone, of one sample through the target",
 }

@@ -1,4 +1,4 @@
-"""Convolutional generator and critic for square images of 32, 64 or 128 pixels."""
+"""Convolutional generator and critic for square images of 32 to 256 pixels."""
 
 from __future__ import annotations
 
