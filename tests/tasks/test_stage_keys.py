@@ -71,7 +71,7 @@ def copied(value: Config, update: Mapping[str, Any]) -> Config:
     """model_copy; a combination of fields that the stage refuses is built all the same: it has a key too."""
     try:
         return value.model_copy(update=update)
-    except ValidationError:
+    except (ValidationError, AttributeError):  # a stage that holds an impossible one may trip over it
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         return type(value).model_construct(**{**fields, **update})
 
