@@ -145,8 +145,9 @@ def _curves(entries: Sequence[Mapping[str, Any]], store: Store) -> bytes | None:
             curve = store.load(entry["quality"]).table(CURVES).to_pydict()
         except UNREADABLE:
             continue
-        lines.append((entry["name"], curve))
-    if not any(len(curve.get("step", ())) > 1 for _, curve in lines):
+        if len(curve.get("step", ())) > 1:  # a GAN that was not trained has a point, and no curve
+            lines.append((entry["name"], curve))
+    if not lines:
         return None
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)

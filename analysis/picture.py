@@ -7,6 +7,7 @@ has none. Only the private reference column shows private photographs; `private=
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -202,13 +203,14 @@ def draw(panel: Panel, note: str = _NOTE) -> bytes:
     pen = ImageDraw.Draw(sheet)
     pen.text((_MARGIN, _MARGIN), panel.title, fill=_INK, font=font)
     pen.text((_MARGIN, lines[-1]), note, fill=_FAINT, font=small)
-    for x, heading in zip(starts, panel.headings, strict=False):  # starts ends with the right edge
-        at = (x + side // 2, top - _GAP)
+    middles = [(x + after - _GAP) // 2 for x, after in itertools.pairwise(starts)]
+    for middle, heading in zip(middles, panel.headings, strict=True):
+        at = (middle, top - _GAP)
         pen.multiline_text(at, heading, fill=_INK, font=font, anchor="md", align="center")
     for y, name, line in zip(lines, panel.names, panel.tiles, strict=False):
         pen.multiline_text((_MARGIN, y + side // 2), name, fill=_INK, font=font, anchor="lm")
-        for x, tile in zip(starts, line, strict=False):
-            _place(sheet, pen, tile, (x, y), side)
+        for middle, tile in zip(middles, line, strict=True):
+            _place(sheet, pen, tile, (middle - side // 2, y), side)
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()

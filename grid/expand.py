@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from grid.attack_choices import AttackChoice
 from grid.data_checks import find_file
-from grid.entries import PLUMBING
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, GANEntry, Plan, Row, leaks
 from grid.problems import Problem, SpecError, from_validation, join_place
-from grid.spec import AttackChoice, DatasetChoice, DefenseChoice, Spec, VictimChoice
+from grid.shown_settings import flat, gan_settings, part_settings, plain_fields
+from grid.spec import DatasetChoice, DefenseChoice, Spec, VictimChoice
 from tasks.attacks.attack import Attack, Attacker
 from tasks.attacks.rerun import Rerun
 from tasks.data.dataset import Catalogue
@@ -75,6 +76,8 @@ class _World:
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {}
         self.gans: dict[str, tuple[str, GAN]] = {}
+        self._splits: dict[tuple[Part, Audience], Split] = {}
+        self._classifiers: dict[tuple[Role, int], Classifier] = {}
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
@@ -88,13 +91,15 @@ class _World:
 
     def split(self, part: Part, audience: Audience) -> Split:
         """A split of the private people, or of the defender's or attacker's half of the public ones."""
+        if (part, audience) in self._splits:  # thousands of cells ask for the same few
+            return self._splits[part, audience]
         halves = {"defender": self.catalogue.public[::2], "attacker": self.catalogue.public[1::2]}
         halves["classifier"] = halves["defender"]
         halves["judge"] = self.catalogue.public
         people = self.catalogue.private if audience == "private" else halves[audience]
-        return self._named(
-            f"{audience} {part} images", self.choice.dataset.split(self.catalogue, people, part, audience)
-        )
+        made = self.choice.dataset.split(self.catalogue, people, part, audience)
+        self._splits[part, audience] = self._named(f"{audience} {part} images", made)
+        return made
 
     def common(self, seed: int) -> dict[str, Any]:
         """Fields of every computing stage."""
@@ -102,12 +107,15 @@ class _World:
 
     def classifier(self, role: Role, settings: Mapping[str, Any], seed: int) -> Classifier:
         """A classifier trained on the private people, or F_C on the defender's public ones."""
+        if (role, seed) in self._classifiers:
+            return self._classifiers[role, seed]
         audience: Audience = "private"
         if role in ("public_classifier", "judge"):
             audience = "classifier" if role == "public_classifier" else "judge"
         val = self.split("val", audience) if self.choice.dataset.val_per_label else None
         stage = Classifier(train=self.split("train", audience), val=val, role=role, **settings, **self.common(seed))
-        return self._named(f"{role.replace('_', ' ')} {stage.arch}{_seed(seed)}", stage)
+        self._classifiers[role, seed] = self._named(f"{role.replace('_', ' ')} {stage.arch}{_seed(seed)}", stage)
+        return stage
 
     def victim_model(self, seed: int) -> Model:
         """The victim: trained here, or the user's."""
@@ -163,7 +171,7 @@ class _World:
             GANEntry(
                 dataset=self.choice.shown,
                 structure=structure,
-                settings=_gan_settings(GANChoice(name=structure, settings=_plain_fields(gan))),
+                settings=gan_settings(GANChoice(name=structure, settings=plain_fields(gan))),
                 quality=self._named(
                     f"quality of {self.names[gan.key]}",
                     GANQuality(
@@ -271,8 +279,8 @@ class _World:
             control=attack.control,
             access=sample.access,
             selection=sample.selection,
-            settings=_flat(defense.defense.model_dump()),
-            attack_settings={**shown, **_part_settings(attack.parts)},
+            settings=flat(defense.defense.model_dump()),
+            attack_settings={**shown, **part_settings(attack.parts)},
             cells=cells,
             distance=distance,
         )
@@ -371,38 +379,8 @@ def _digest_of(spec: Spec, path: str | None, sources: dict[str, Path]) -> str | 
     return digest
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a defense as plain values: `fakes: {count: 8}` becomes `fakes_count: 8`."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name == "gan":
-            flat |= _gan_settings(GANChoice(**value))
-        elif isinstance(value, dict):
-            flat |= {f"{name}_{inner}": item for inner, item in value.items()}
-        else:
-            flat[name] = value
-    return flat
-
-
-def _gan_settings(gan: GANChoice) -> dict[str, Any]:
-    return {"gan": gan.name, **{f"gan_{name}": value for name, value in gan.settings.items()}}
-
-
-def _plain_fields(stage: Stage) -> dict[str, Any]:
-    """A stage's own settings, without its upstream and what the plan fills in."""
-    config = stage.config.items()
-    return {name: value for name, value in config if not isinstance(value, dict | list) and name not in PLUMBING}
-
-
 def _once(gans: list[GANEntry]) -> tuple[GANEntry, ...]:
     return tuple({entry.quality.key: entry for entry in gans}.values())
-
-
-def _part_settings(parts: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, part in parts.items():
-        flat |= _gan_settings(part) if isinstance(part, GANChoice) else {f"{name}_{k}": v for k, v in part.items()}
-    return flat
 
 
 def _plain_spec(spec: Spec) -> dict[str, Any]:

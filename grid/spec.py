@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator
 
+from grid.attack_choices import AttackChoice, is_untrained, untrained
 from grid.data_checks import data_problems
 from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
 from grid.problems import Problem, SpecError, choices, join_place
 from grid.spec_source import Source, read_budget, read_source
 from tasks.attacks import ATTACKS
-from tasks.attacks.attack import Attack, GeneratorAttack
+from tasks.attacks.attack import GeneratorAttack
 from tasks.data import DATASETS
 from tasks.data.dataset import Dataset
 from tasks.defenses import DEFENSES
@@ -53,15 +54,6 @@ class VictimChoice(NamedTuple):
     settings: Mapping[str, Any]
     weights: str | None
     place: str
-
-
-class AttackChoice(NamedTuple):
-    shown: str
-    attack: type[Attack]
-    settings: Mapping[str, Any]
-    parts: Mapping[str, Any]  # a GANChoice under `gan`, and the settings of what else the attack trains
-    place: str
-    control: bool = False  # with an untrained generator
 
 
 class DefenseChoice(NamedTuple):
@@ -146,37 +138,6 @@ def _same_network(spec: Spec) -> list[Problem]:
         text = f"is {second!r} like the evaluator; the second evaluator must have another architecture"
         problems.append(Problem("second_evaluator.arch", text))
     return problems
-
-
-def untrained(choice: AttackChoice) -> AttackChoice | None:
-    """The control of an attack: the same with untrained networks of its own; None if it has none to train."""
-    if not choice.parts:
-        return None
-    parts: dict[str, Any] = {}
-    for name, part in choice.parts.items():
-        if not isinstance(part, GANChoice):
-            parts[name] = {**part, "steps": 0}
-        else:
-            parts[name] = GANChoice(name=_structure(part), settings={**_settings(part), "steps": 0})
-    return choice._replace(shown=f"{choice.shown} untrained", parts=parts, control=True)
-
-
-def is_untrained(parts: Mapping[str, Any]) -> bool:
-    """Whether a spec itself asks for `steps: 0` of all that an attack trains."""
-    steps = [(part.settings if isinstance(part, GANChoice) else part).get("steps") for part in parts.values()]
-    return bool(steps) and all(count == 0 for count in steps)
-
-
-def _structure(gan: GANChoice) -> str:
-    """The structure to leave untrained; of a generator that the user brings, that which it is of."""
-    return str(gan.settings.get("structure", "wgan")) if "steps" not in GANS[gan.name].model_fields else gan.name
-
-
-def _settings(gan: GANChoice) -> dict[str, Any]:
-    if "steps" in GANS[gan.name].model_fields:
-        return dict(gan.settings)
-    shape = {name: gan.settings[name] for name in ("latent_dim",) if name in gan.settings}
-    return {**gan.settings.get("settings", {}), **shape}
 
 
 class _Parser:

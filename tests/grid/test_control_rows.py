@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from grid.attack_choices import untrained
 from grid.plan import Plan, Row
-from grid.spec import load_spec, untrained
+from grid.spec import load_spec
 from tasks.attacks import ATTACKS
 from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.attacks.rerun import Rerun
