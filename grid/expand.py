@@ -280,7 +280,7 @@ class _World:
             access=sample.access,
             selection=sample.selection,
             settings=flat(defense.defense.model_dump()),
-            attack_settings={**shown, **part_settings(attack.parts)},
+            attack_settings={**shown, **part_settings(sample, attack.parts)},
             cells=cells,
             distance=distance,
         )

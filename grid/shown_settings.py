@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grid.entries import PLUMBING
+from tasks.attacks.attack import Attack
 from tasks.gan.gan import GANChoice
 from tasks.stage import Stage
 
@@ -33,8 +34,13 @@ def plain_fields(stage: Stage) -> dict[str, Any]:
     return {name: value for name, value in config if not isinstance(value, dict | list) and name not in PLUMBING}
 
 
-def part_settings(parts: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def part_settings(attack: Attack, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of what an attack trains for itself, defaults too: `gan`, `gan_width`, `decoder_steps`, ..."""
+    shown: dict[str, Any] = {}
     for name, part in parts.items():
-        flat |= gan_settings(part) if isinstance(part, GANChoice) else {f"{name}_{k}": v for k, v in part.items()}
-    return flat
+        stage: Stage = getattr(attack, name)
+        if isinstance(part, GANChoice):
+            shown |= gan_settings(GANChoice(name=part.name, settings=plain_fields(stage)))
+        else:
+            shown |= {f"{name}_{field}": value for field, value in plain_fields(stage).items()}
+    return shown
