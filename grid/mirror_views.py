@@ -28,7 +28,7 @@ CELL_STAGES = ("attack", "evaluate", "accuracy")
 PREFIXES = {
     **dict.fromkeys(("feat_mean_sqdist", "frechet_evaluator", "fid_inception", "knn_sqdist"), "to_private/"),
     "diversity": "to_each_other/",
-    **dict.fromkeys(("images", "passes", "queries"), "work/"),
+    **dict.fromkeys(("images", "passes", "queries", "setup_queries", "reruns", "reruns_counted"), "work/"),
 }
 IMAGES, PREDICTIONS = "images.safetensors", "predictions.parquet"
 _COMPARE_HELP = (
@@ -117,6 +117,7 @@ def _row(grid: Grid, row: Row) -> RunView:
         f"Row `{name}` ({row['dataset']}, {row['victim']}): {done} of {len(row['cells'])} cells pooled.",
         *([f"Missing: {', '.join(missing)}."] if missing else []),
         f"Defense `{row['defense']}`: {settings or 'no settings'}.",
+        *([f"Attack: {row['access'].replace('_', '-')}, selection {row['selection']}."] if row.get("access") else []),
         _ROW_HELP,
     ]
     return RunView(
