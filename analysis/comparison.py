@@ -56,6 +56,7 @@ def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> Com
     return ComparisonRow(
         **_names(records, row),
         access=str(row.get("access", "")),
+        output=str(row.get("output", "")),
         control=bool(row.get("control")),
         selection=str(row.get("selection", "")),
         labels=len({cell["label"] for cell in cells}),

@@ -22,13 +22,14 @@ class Rate(NamedTuple):
 class ComparisonRow:
     """One row of table.csv, fields in column order.
 
-    access: white_box or black_box; control: an untrained generator; selection: how the attack chooses.
-    labels, seeds, cells: planned; cells_missing: those without outcomes or test accuracy; images: attack
-    images pooled. mc_all: mean over the row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity,
-    target_confidence, passes, queries, setup_queries, attack_seconds: mean over the row's cells (a rerun's
-    passes, queries and seconds included). reruns: cells whose attack had not converged and was run again;
-    reruns_counted: those where the second run was worse for the defense, so that it counts. evaluator_accuracy,
-    second_accuracy: of F_E and of the second evaluator on the test split.
+    access: white_box or black_box; output: how the attack meets an output wrapper, empty if there is none;
+    control: an untrained generator; selection: how the attack chooses. labels, seeds, cells: planned;
+    cells_missing: those without outcomes or test accuracy; images: attack images pooled. mc_all: mean over the
+    row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity, target_confidence, passes, queries,
+    setup_queries, attack_seconds: mean over the row's cells (a rerun's passes, queries and seconds included).
+    reruns: cells whose attack had not converged and was run again; reruns_counted: those where the second run was
+    worse for the defense, so that it counts. evaluator_accuracy, second_accuracy: of F_E and of the second
+    evaluator on the test split.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class ComparisonRow:
     defense: str
     attack: str
     access: str
+    output: str
     control: bool
     selection: str
     labels: int

@@ -16,7 +16,13 @@ class AttackChoice(NamedTuple):
     settings: Mapping[str, Any]
     parts: Mapping[str, Any]  # a GANChoice under `gan`, and the settings of what else the attack trains
     place: str
+    trained_gan: GANChoice | None = None  # of a control: the GAN that it leaves untrained
     control: bool = False  # with an untrained generator
+
+    @property
+    def known_gan(self) -> GANChoice | None:
+        """What a defender who knows the attack knows of its GAN: the structure, trained. None: it has no GAN."""
+        return self.trained_gan if self.control else self.parts.get("gan")
 
 
 def untrained(choice: AttackChoice) -> AttackChoice | None:
@@ -29,7 +35,7 @@ def untrained(choice: AttackChoice) -> AttackChoice | None:
             parts[name] = {**part, "steps": 0}
         else:
             parts[name] = GANChoice(name=_structure(part), settings={**_settings(part), "steps": 0})
-    return choice._replace(shown=f"{choice.shown} untrained", parts=parts, control=True)
+    return choice._replace(shown=f"{choice.shown} untrained", parts=parts, trained_gan=choice.known_gan, control=True)
 
 
 def is_untrained(parts: Mapping[str, Any]) -> bool:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
 from grid.attack_choices import AttackChoice
-from grid.data_checks import find_file
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, GANEntry, Plan, Row, leaks
 from grid.problems import Problem, SpecError, from_validation, join_place
-from grid.shown_settings import flat, gan_settings, part_settings, plain_fields
-from grid.spec import DatasetChoice, DefenseChoice, Spec, VictimChoice
+from grid.shown_settings import flat, part_settings
+from grid.spec import DefenseChoice, Spec
+from grid.world import World, built, digest_of, of_seed
 from tasks.attacks.attack import Attack, Attacker
 from tasks.attacks.rerun import Rerun
-from tasks.data.dataset import Catalogue
-from tasks.data.manifest import file_digest
-from tasks.data.split import Audience, Part, Split
 from tasks.defenses.defense import Defender, Protected
-from tasks.gan import GANS
-from tasks.gan.gan import GAN, GANChoice, TargetGAN
-from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
-from tasks.metrics.gan_quality import GANQuality
-from tasks.models.classifier import Classifier, GivenClassifier, Model
-from tasks.stage import Role, Stage
+from tasks.gan.gan import GANChoice
+from tasks.metrics.evaluate import Distance, Evaluate
+from tasks.models.classifier import Model
+from tasks.stage import Stage
 
-S = TypeVar("S", bound=Stage)
 RERUN_FACTOR = 4  # times the steps, where an attack did not converge on a defended target
 
 
@@ -42,14 +33,14 @@ def expand(spec: Spec) -> Plan:
     gans: list[GANEntry] = []
     sources: dict[str, Path] = {}
     names: dict[str, str] = {}
-    inception = _digest_of(spec, spec.inception_weights, sources)
+    inception = digest_of(spec, spec.inception_weights, sources)
     for choice in spec.datasets:
         catalogue = choice.dataset.catalogue(spec.folder)
         sources.update(catalogue.sources)
         for victim in spec.victims:
-            world = _World(spec, numerics, choice, catalogue, victim, inception, sources)
+            world = World(spec, numerics, choice, catalogue, victim, inception, sources)
             try:
-                rows += world.rows()
+                rows += _Rows(world).all()
             except SpecError as error:
                 raise SpecError([Problem(spec.source.place(p.place), p.message) for p in error.problems]) from error
             gans += world.measured_gans()
@@ -61,223 +52,122 @@ def expand(spec: Spec) -> Plan:
     return plan
 
 
-@dataclass
-class _World:
-    """One dataset and victim: the models, splits and GANs that its cells share, for every seed."""
+class _Rows:
+    """Every defense under every attack in one world."""
 
-    spec: Spec
-    numerics: str
-    choice: DatasetChoice
-    catalogue: Catalogue
-    victim: VictimChoice
-    inception: str | None
-    sources: dict[str, Path]
+    def __init__(self, world: World) -> None:
+        self.world, self.spec = world, world.spec
+        self._protections: dict[tuple[str, str, int, int], Protected] = {}
 
-    def __post_init__(self) -> None:
-        self.names: dict[str, str] = {}
-        self.gans: dict[str, tuple[str, GAN]] = {}
-        self._splits: dict[tuple[Part, Audience], Split] = {}
-        self._classifiers: dict[tuple[Role, int], Classifier] = {}
-
-    @cached_property
-    def labels(self) -> tuple[int, ...]:
-        """The protected labels."""
-        return self.spec.labels if self.spec.labels is not None else tuple(range(len(self.catalogue.private)))
-
-    @cached_property
-    def given_weights(self) -> str | None:
-        """Digest of the victim's weights file, if the user brings one."""
-        return _digest_of(self.spec, self.victim.weights, self.sources)
-
-    def split(self, part: Part, audience: Audience) -> Split:
-        """A split of the private people, or of the defender's or attacker's half of the public ones."""
-        if (part, audience) in self._splits:  # thousands of cells ask for the same few
-            return self._splits[part, audience]
-        halves = {"defender": self.catalogue.public[::2], "attacker": self.catalogue.public[1::2]}
-        halves["classifier"] = halves["defender"]
-        halves["judge"] = self.catalogue.public
-        people = self.catalogue.private if audience == "private" else halves[audience]
-        made = self.choice.dataset.split(self.catalogue, people, part, audience)
-        self._splits[part, audience] = self._named(f"{audience} {part} images", made)
-        return made
-
-    def common(self, seed: int) -> dict[str, Any]:
-        """Fields of every computing stage."""
-        return {"seed": seed, "numerics": self.numerics, "threads": self.spec.threads}
-
-    def classifier(self, role: Role, settings: Mapping[str, Any], seed: int) -> Classifier:
-        """A classifier trained on the private people, or F_C on the defender's public ones."""
-        if (role, seed) in self._classifiers:
-            return self._classifiers[role, seed]
-        audience: Audience = "private"
-        if role in ("public_classifier", "judge"):
-            audience = "classifier" if role == "public_classifier" else "judge"
-        val = self.split("val", audience) if self.choice.dataset.val_per_label else None
-        stage = Classifier(train=self.split("train", audience), val=val, role=role, **settings, **self.common(seed))
-        self._classifiers[role, seed] = self._named(f"{role.replace('_', ' ')} {stage.arch}{_seed(seed)}", stage)
-        return stage
-
-    def victim_model(self, seed: int) -> Model:
-        """The victim: trained here, or the user's."""
-        if self.victim.weights is None:
-            return self.classifier("victim", self.victim.settings, seed)
-        train = self.split("train", "private")
-        fields = {name: self.victim.settings[name] for name in ("arch", "width") if name in self.victim.settings}
-        stage = GivenClassifier(
-            weights=self.given_weights or "",
-            people=train.people,
-            channels=train.channels,
-            size=train.size,
-            **fields,
-            **self.common(seed),
-        )
-        return self._named(f"given victim {stage.arch}", stage)
-
-    def gan(self, choice: GANChoice, role: Role, seed: int, target: Model, place: str) -> GAN:
-        """A GAN on the public images of its role; `target` is what a GAN that needs one is trained against.
-
-        place: where the spec asks for it.
-        """
-        structure = GANS[choice.name]
-        data = self.split("all", "attacker" if role == "attacker" else "defender")
-        fields = {"data": data, "role": role, **choice.settings, **self.common(seed)}
-        for name in ("weights", "critic_weights"):
-            if fields.get(name) is not None:
-                fields[name] = _digest_of(self.spec, fields[name], self.sources)
-        name = f"{role} {choice.name}{_seed(seed)}"
-        if issubclass(structure, TargetGAN):
-            victim = self.victim_model(seed)
-            against = "" if target.key == victim.key else f" against {self.names.get(target.key, target.key)}"
-            name = f"{role} {choice.name}{against or _seed(seed)}"
-            fields["target"] = target
-            if against and fields.get("start") == "undefended":
-                fields["init"] = self.gan(choice, role, seed, victim, place)
-        stage = _built(structure, fields, place)
-        if fields.get("steps") == 0:
-            name += " untrained"
-        alike = {key for key, other in self.names.items() if other.split(" (")[0] == name} - {stage.key}
-        self._named(f"{name} ({len(alike) + 1})" if alike else name, stage)
-        self.gans.setdefault(stage.key, (choice.name, stage))
-        return stage
-
-    def decoy(self, label: int, seed: int) -> int:
-        """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""
-        people = self.split("train", "classifier").people
-        return self.spec.decoys.get(label, random.Random(f"decoy/{seed}/{label}").randrange(len(people)))
-
-    def measured_gans(self) -> list[GANEntry]:
-        """Every GAN that the rows use, with the stage that measures it. To be asked after `rows`."""
-        return [
-            GANEntry(
-                dataset=self.choice.shown,
-                structure=structure,
-                settings=gan_settings(GANChoice(name=structure, settings=plain_fields(gan))),
-                quality=self._named(
-                    f"quality of {self.names[gan.key]}",
-                    GANQuality(
-                        gan=gan,
-                        judge=self.classifier("judge", self.spec.evaluator, gan.seed),
-                        reference=gan.data,
-                        **self.common(gan.seed),
-                    ),
-                ),
-            )
-            for structure, gan in self.gans.values()
-        ]
-
-    def rows(self) -> list[Row]:
-        """Every defense under every attack. SpecError for an attack that such a victim cannot be met with."""
+    def all(self) -> list[Row]:
+        """The rows. SpecError names every attack and defense that cannot be composed on such a victim."""
         if problems := self._impossible():
             raise SpecError(problems)
-        protected = {
-            (defense.shown, seed, label): self._protect(defense, seed, label)
-            for defense in self.spec.defenses
-            for seed in self.spec.seeds
-            for label in self.labels
-        }
-        return [self._row(defense, attack, protected) for attack in self.spec.attacks for defense in self.spec.defenses]
+        return [self._row(defense, attack) for attack in self.spec.attacks for defense in self.spec.defenses]
 
     def _impossible(self) -> list[Problem]:
         """Attacks and defenses that cannot be composed on this victim: all of them, each with its place."""
-        seed, label = self.spec.seeds[0], self.labels[0]
-        victim = self.victim_model(seed)
+        seed, label = self.spec.seeds[0], self.world.labels[0]
+        victim = self.world.victim_model(seed)
         problems: list[Problem] = []
+        possible = []
         for attack in self.spec.attacks:
             if reason := attack.attack.refusal(victim):
                 problems.append(Problem(attack.place, reason))
                 continue
             try:
                 self._attack(attack, victim, seed, label)
+                possible.append(attack)
             except SpecError as error:
                 problems += [found for found in error.problems if found not in problems]
         for defense in self.spec.defenses:
+            if reason := defense.defense.refusal(victim):
+                problems.append(Problem(defense.place, reason))
+                continue
             try:
-                self._protect(defense, seed, label)
+                for attack in possible:
+                    met = self._protected(defense, attack, seed, label).attacked
+                    if reason := attack.attack.refusal(met):
+                        problems.append(Problem(attack.place, f"against {defense.shown}: {reason}"))
             except SpecError as error:
-                problems += error.problems
+                problems += [found for found in error.problems if found not in problems]
         return problems
 
-    def _checks(self, seed: int) -> tuple[Accuracy, Accuracy]:
-        """Test accuracy of F_E and of the second evaluator: every attack accuracy stands on it."""
-        test, at = self.split("test", "private"), _seed(seed)
-        first = self._accuracy(self._evaluator(seed), test, seed, f"evaluator{at}")
-        return first, self._accuracy(self._second(seed), test, seed, f"second evaluator{at}")
-
-    def _protect(self, choice: DefenseChoice, seed: int, label: int) -> Protected:
-        defender = Defender(
-            victim=self.victim_model(seed),
-            train=self.split("train", "private"),
-            public_classifier=self.classifier("public_classifier", self.spec.public_classifier, seed),
-            make_gan=lambda gan: self.gan(
-                gan, "defender", seed, self.victim_model(seed), join_place(choice.place, "gan")
-            ),
-            decoy=lambda label: self.decoy(label, seed),
-            common=self.common(seed),
-        )
-        labels = (label,) if self.spec.protect == "single" else self.labels
-        found = choice.defense.protect(defender, labels)
-        if found.pairs:
-            of = f" label {label}" if self.spec.protect == "single" else ""
-            self._named(f"{choice.shown}{of}{_seed(seed)}", found.target)
-        for pair in found.pairs:
-            if pair.private is not None:
-                self._named(f"private fakes label {pair.label}{_seed(seed)}", pair.private)
-            if pair.public is not None:
-                self._named(f"public fakes decoy {pair.decoy}{_seed(seed)}", pair.public)
-        for stage in found.target.closure().values():
-            if stage.kind == "fisher":
-                self._named(f"fisher{_seed(seed)}", stage)
+    def _protected(self, choice: DefenseChoice, attack: AttackChoice, seed: int, label: int) -> Protected:
+        """The target of a cell; one for all attacks, unless the defense knows the attack."""
+        known = choice.defense.knows_the_attack
+        structure = attack.known_gan if known else None
+        who = "" if not known else structure.name if structure is not None else "no GAN"
+        if (found := self._protections.get((choice.shown, repr(structure), seed, label))) is None:
+            found = self._protect(choice, structure, seed, label, f"{choice.shown} {who}".strip())
+            self._protections[choice.shown, repr(structure), seed, label] = found
         return found
 
-    def _row(
-        self,
-        defense: DefenseChoice,
-        attack: AttackChoice,
-        protected: Mapping[tuple[str, int, int], Protected],
-    ) -> Row:
+    def _protect(
+        self, choice: DefenseChoice, structure: GANChoice | None, seed: int, label: int, shown: str
+    ) -> Protected:
+        world, place = self.world, join_place(choice.place, "gan")
+        defender = Defender(
+            victim=world.victim_model(seed),
+            victim_settings=world.victim.settings,
+            train=world.split("train", "private"),
+            public=world.split("train", "classifier"),
+            public_images=world.split("all", "defender"),
+            public_classifier=world.classifier("public_classifier", self.spec.public_classifier, seed),
+            make_gan=lambda gan: world.gan(gan, "defender", seed, world.victim_model(seed), place),
+            decoy=lambda label: world.decoy(label, seed),
+            common=world.common(seed),
+            attackers_gan=structure,
+        )
+        labels = (label,) if self.spec.protect == "single" else world.labels
+        try:
+            found = choice.defense.protect(defender, labels)
+        except ValidationError as error:
+            raise SpecError(from_validation(error, choice.place, type(choice.defense))) from error
+        of = f" label {label}" if found.pairs and self.spec.protect == "single" else ""
+        if found.target.key != defender.victim.key:
+            world.named(f"{shown}{of}{of_seed(seed)}", found.target)
+        for pair in found.pairs:
+            if pair.private is not None:
+                world.named(f"private {_what(pair.private)} label {pair.label}{of_seed(seed)}", pair.private)
+            if pair.public is not None:
+                world.named(f"public {_what(pair.public)} decoy {pair.decoy}{of_seed(seed)}", pair.public)
+        for stage in found.target.closure().values():
+            whose = "" if stage.kind == "fisher" else f" of {shown}{of}"
+            world.named(f"{stage.kind.replace('_', ' ')}{whose}{of_seed(seed)}", stage)
+        return found
+
+    def _row(self, defense: DefenseChoice, attack: AttackChoice) -> Row:
+        world = self.world
+        where = [(seed, label) for seed in self.spec.seeds for label in world.labels]
+        protected = [self._protected(defense, attack, seed, label) for seed, label in where]
         cells = tuple(
-            self._cell(defense, attack, seed, label, protected[defense.shown, seed, label])
-            for seed in self.spec.seeds
-            for label in self.labels
+            self._cell(defense, attack, seed, label, found)
+            for (seed, label), found in zip(where, protected, strict=True)
         )
         distance = Distance(
             evaluations=tuple(cell.evaluate for cell in cells),
-            reference=self.split("train", "private"),
-            inception=self.inception,
-            **self.common(self.spec.seeds[0]),
+            reference=world.split("train", "private"),
+            inception=world.inception,
+            **world.common(self.spec.seeds[0]),
         )
-        self._named(f"distances {defense.shown} under {attack.shown}", distance)
+        world.named(f"distances {defense.shown} under {attack.shown}", distance)
         sample = cells[0].evaluate.attack
         shown = {name: value for name, value in sample.config.items() if name not in ("label", "seed")}
         shown = {name: value for name, value in shown.items() if not isinstance(value, dict)}
         return Row(
-            dataset=self.choice.shown,
-            victim=self.victim.shown,
+            dataset=world.choice.shown,
+            victim=world.victim.shown,
             defense=defense.shown,
+            defense_kind=defense.defense.name,
             attack=attack.shown,
-            undefended=all(protected[defense.shown, cell.seed, cell.label].pairs == () for cell in cells),
+            undefended=all(
+                found.target.key == world.victim_model(seed).key
+                for (seed, _), found in zip(where, protected, strict=True)
+            ),
             control=attack.control,
             access=sample.access,
+            output=protected[0].output,
             selection=sample.selection,
             settings=flat(defense.defense.model_dump()),
             attack_settings={**shown, **part_settings(sample, attack.parts)},
@@ -286,30 +176,31 @@ class _World:
         )
 
     def _cell(self, defense: DefenseChoice, attack: AttackChoice, seed: int, label: int, protected: Protected) -> Cell:
-        where = f"{defense.shown} label {label}{_seed(seed)}"
-        stage = self._named(f"{attack.shown} on {where}", self._attack(attack, protected.target, seed, label))
+        world = self.world
+        where = f"{defense.shown} label {label}{of_seed(seed)}"
+        stage = world.named(f"{attack.shown} on {where}", self._attack(attack, protected.attacked, seed, label))
         rerun = self._rerun(attack, stage, seed, label)
         if rerun is not None:
-            self._named(f"rerun of {attack.shown} on {where}", rerun)
-        train, test = self.split("train", "private"), self.split("test", "private")
+            world.named(f"rerun of {attack.shown} on {where}", rerun)
+        train, test = world.split("train", "private"), world.split("test", "private")
         evaluate = Evaluate(
             attack=stage,
             rerun=rerun,
-            evaluator=self._evaluator(seed),
-            second=self._second(seed),
+            evaluator=world.evaluator(seed),
+            second=world.second(seed),
             reference=train,
-            **self.common(seed),
+            **world.common(seed),
         )
-        self._named(f"evaluate {attack.shown} on {where}", evaluate)
+        world.named(f"evaluate {attack.shown} on {where}", evaluate)
         pair = next((pair for pair in protected.pairs if pair.label == label), None)
-        public = self.split("train", "classifier") if pair is not None else None
+        public = world.split("train", "classifier") if pair is not None else None
         return Cell(
             label=label,
-            person=self.catalogue.private[label],
+            person=world.catalogue.private[label],
             seed=seed,
             evaluate=evaluate,
-            accuracy=self._accuracy(protected.target, test, seed, where),
-            checks=self._checks(seed),
+            accuracy=world.accuracy(protected.target, test, seed, where),
+            checks=world.checks(seed),
             decoy=pair.decoy if pair else None,
             decoy_person=public.people[pair.decoy] if pair and public and pair.decoy is not None else None,
             fakes_private=pair.private if pair else None,
@@ -318,11 +209,12 @@ class _World:
         )
 
     def _attack(self, choice: AttackChoice, target: Model, seed: int, label: int) -> Attack:
+        world = self.world
         attacker = Attacker(
-            images=self.split("all", "attacker"),
-            private=self.split("train", "private"),
-            make_gan=lambda gan, against: self.gan(gan, "attacker", seed, against, join_place(choice.place, "gan")),
-            common=self.common(seed),
+            images=world.split("all", "attacker"),
+            private=world.split("train", "private"),
+            make_gan=lambda gan, against: world.gan(gan, "attacker", seed, against, join_place(choice.place, "gan")),
+            common=world.common(seed),
         )
         try:
             own = choice.attack.equip(attacker, target, choice.settings, choice.parts)
@@ -330,53 +222,23 @@ class _World:
             raise SpecError(from_validation(error, choice.place, choice.attack)) from error
         for name, stage in own.items():
             if stage is not None and name != "gan":
-                self._named(f"{choice.shown} {name} against {self.names.get(target.key, target.key)}", stage)
-        fields = {"target": target, "label": label, **choice.settings, **own, **self.common(seed)}
-        return _built(choice.attack, fields, choice.place)
+                world.named(f"{choice.shown} {name} against {world.names.get(target.key, target.key)}", stage)
+        fields = {"target": target, "label": label, **choice.settings, **own, **world.common(seed)}
+        return built(choice.attack, fields, choice.place)
 
     def _rerun(self, choice: AttackChoice, first: Attack, seed: int, label: int) -> Rerun | None:
         """A second try for an attack on a defended target, if the attack searches and so can be intensified."""
-        victim = self.victim_model(seed)
+        world = self.world
+        victim = world.victim_model(seed)
         if choice.control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
             return None
         undefended = self._attack(choice, victim, seed, label)
-        self._named(f"{choice.shown} on victim label {label}{_seed(seed)}", undefended)
-        return Rerun(first=first, undefended=undefended, factor=RERUN_FACTOR, **self.common(seed))
-
-    def _evaluator(self, seed: int) -> Classifier:
-        return self.classifier("evaluator", self.spec.evaluator, seed)
-
-    def _second(self, seed: int) -> Classifier:
-        return self.classifier("second_evaluator", self.spec.second_evaluator, seed)
-
-    def _accuracy(self, model: Model, test: Split, seed: int, where: str) -> Accuracy:
-        return self._named(f"accuracy {where}", Accuracy(model=model, test=test, **self.common(seed)))
-
-    def _named(self, name: str, stage: S) -> S:
-        self.names.setdefault(stage.key, name)
-        return stage
+        world.named(f"{choice.shown} on victim label {label}{of_seed(seed)}", undefended)
+        return Rerun(first=first, undefended=undefended, factor=RERUN_FACTOR, **world.common(seed))
 
 
-def _seed(seed: int) -> str:
-    return f" seed {seed}" if seed else ""
-
-
-def _built(kind: type[S], fields: Mapping[str, Any], place: str) -> S:
-    """A stage; SpecError where its settings do not go together."""
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        raise SpecError(from_validation(error, place, kind)) from error
-
-
-def _digest_of(spec: Spec, path: str | None, sources: dict[str, Path]) -> str | None:
-    """Digest of a file that the user brings; its path is noted in `sources`, never in a key."""
-    if path is None:
-        return None
-    found = find_file(path, spec.folder).resolve()
-    digest = file_digest(found)
-    sources[digest] = found
-    return digest
+def _what(stage: Stage) -> str:
+    return "fakes" if stage.kind == "fakes" else "photographs"
 
 
 def _once(gans: list[GANEntry]) -> tuple[GANEntry, ...]:

@@ -43,10 +43,12 @@ class Row:
     dataset: str
     victim: str
     defense: str
+    defense_kind: str  # its name in the registry
     attack: str
     undefended: bool
     control: bool  # the attack's generator is untrained
     access: str  # white_box or black_box
+    output: str  # how the attack meets an output wrapper: through it or stripped of it; empty: there is none
     selection: str  # how the attack chooses among what it found; by the target alone
     settings: Mapping[str, Any]
     attack_settings: Mapping[str, Any]
@@ -122,10 +124,12 @@ def _row_document(row: Row) -> dict[str, Any]:
         "dataset": row.dataset,
         "victim": row.victim,
         "defense": row.defense,
+        "defense_kind": row.defense_kind,
         "attack": row.attack,
         "attack_kind": row.cells[0].evaluate.attack.kind,
         "control": row.control,
         "access": row.access,
+        "output": row.output,
         "selection": row.selection,
         "undefended": row.undefended,
         "settings": dict(row.settings),

@@ -330,7 +330,7 @@ class _Parser:
         checked = self._checked(attack, merged(base, settings), place)
         if checked is None:
             return None
-        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place, is_untrained(parts))
+        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place, control=is_untrained(parts))
         if "control" not in entry.settings:
             return choice
         control = untrained(choice._replace(shown=entry.name))
@@ -345,15 +345,17 @@ class _Parser:
         for place, value in self._items("defenses"):
             entry = parse_entry(value, place, DEFENSES, "defense", self.problems)
             if entry and (defense := self._defense(entry)):
-                found.append(DefenseChoice(self._shown(entry, defense), defense, place))
+                shown = self._shown(entry, defense)
+                found += [DefenseChoice(shown + suffix, variant, place) for suffix, variant in defense.variants]
         self._unique("defenses", [choice.shown for choice in found])
         return tuple(found)
 
     def _defense(self, entry: Entry) -> Defense | None:
         kind = DEFENSES[entry.name]
         settings = merged(self.budget.get("defenses", {}).get(entry.name, {}), entry.settings)
-        if "gan" in kind.model_fields:
-            settings["gan"] = self._gan(settings.get("gan", "wgan"), join_place(entry.place, "gan"))
+        for name, field in kind.model_fields.items():
+            if field.annotation is GANChoice:
+                settings[name] = self._gan(settings.get(name, "wgan"), join_place(entry.place, name))
         checked = check_settings(kind, settings, entry.place, self.problems)
         return checked if isinstance(checked, Defense) else None
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 DEFENSES: Registry[Defense] = Registry(
     {
         "none": "tasks.defenses.none:NoDefense",
+        "gan_d": "tasks.defenses.gan_d:GAND",
         "gan_id": "tasks.defenses.gan_id:GANID",
+        "random_fakes": "tasks.defenses.random_fakes:RandomFakes",
     }
 )

@@ -10,7 +10,7 @@ from tasks.context import Context
 from tasks.data.split import Split
 from tasks.finetune.fisher import Fisher
 from tasks.finetune.settings import FinetuneSettings
-from tasks.inversion.fakes import Fakes
+from tasks.inversion.fakes import Samples
 from tasks.lazy import lazy
 from tasks.models.classifier import Classifier, GivenClassifier, Model
 from tasks.stage import Config, Group, Metrics, Role
@@ -26,8 +26,8 @@ class Pair(Config):
 
     label: int = Field(ge=0, description="l_t")
     decoy: int | None = Field(None, ge=0, description="l_p, a label of the public classifier")
-    private: Fakes | None = None
-    public: Fakes | None = None
+    private: Samples | None = None
+    public: Samples | None = None
 
 
 class Finetune(FinetuneSettings, Model):

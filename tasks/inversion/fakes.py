@@ -21,7 +21,15 @@ else:
     making = lazy("tasks.inversion.making")
 
 
-class Fakes(FakesSettings, ComputeStage):
+class Samples(ComputeStage):
+    """Images that a fine-tune takes its losses on."""
+
+    def images(self, ctx: Context) -> torch.Tensor:
+        """For a dependant: (count, c, s, s) float in [-1, 1] on the CPU."""
+        raise NotImplementedError
+
+
+class Fakes(FakesSettings, Samples):
     """Images of `label` that a GAN and a latent search (eq. 5-6) get out of a classifier.
 
     With `model` the victim (or a defended model) and `label` l_t these are private fakes, with F_C and l_p
@@ -41,5 +49,4 @@ class Fakes(FakesSettings, ComputeStage):
         return making.make_fakes(self, ctx)
 
     def images(self, ctx: Context) -> torch.Tensor:
-        """For a dependant: (count, c, s, s) float in [-1, 1] on the CPU."""
         return making.read_images(ctx.load(self))

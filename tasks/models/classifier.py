@@ -69,6 +69,10 @@ class Classifier(Model):
     def network_of(self) -> Classifier:
         return self
 
+    def blank(self) -> Network:
+        """Its network, not yet trained."""
+        return training.blank(self)
+
     @property
     def people(self) -> tuple[str, ...]:
         """Class names in label order."""
@@ -100,6 +104,10 @@ class GivenClassifier(Model):
 
     def network_of(self) -> GivenClassifier:
         return self
+
+    def blank(self) -> Network:
+        """Its network without the user's weights."""
+        return training.blank(self)
 
     @property
     def shape(self) -> tuple[int, int]:

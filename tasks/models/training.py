@@ -27,7 +27,7 @@ EVAL_BATCH = 64
 def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
     """Train by cross-entropy (eq. 4), write model.safetensors; accuracies are fractions in [0, 1]."""
     images, labels = (t.to(ctx.device) for t in stage.train.tensors(ctx))
-    network = blank(stage).to(ctx.device)
+    network = stage.blank().to(ctx.device)
     initialise(network, ctx.generator("init"))
     batch = min(stage.batch, len(images))
     per_epoch = len(images) // batch
@@ -113,14 +113,14 @@ def save_network(network: Network, out: Path) -> None:
 
 def load_network(stage: Classifier | GivenClassifier, path: Path, device: torch.device) -> Network:
     """The network in eval mode with the weights of `path`; every name and shape must fit (strict)."""
-    network = blank(stage)
+    network = stage.blank()
     network.load_state_dict({name: t.clone() for name, t in load_file(path).items()}, strict=True)
     return network.to(device).eval()
 
 
 def weight_problems(stage: GivenClassifier, path: Path) -> list[str]:
     """Everything in which a weights file differs from what the architecture needs; empty if it fits."""
-    return misfits(blank(stage).state_dict(), path, stage.arch)
+    return misfits(stage.blank().state_dict(), path, stage.arch)
 
 
 def adopt_weights(stage: GivenClassifier, ctx: Context) -> Metrics:

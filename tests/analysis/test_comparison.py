@@ -18,6 +18,7 @@ COLUMNS = [
     "defense",
     "attack",
     "access",
+    "output",
     "control",
     "selection",
     "labels",
@@ -116,7 +117,7 @@ def test_one_label_left_gets_wilson(rows: list[ComparisonRow]) -> None:
 def test_what_was_not_measured_is_none(rows: list[ComparisonRow]) -> None:
     assert (rows[0].fid_inception, rows[0].diversity, rows[1].knn_sqdist) == (None, None, None)
     known = {"mc_target_images", "evaluator_accuracy", "reruns", "reruns_counted"}
-    unmeasured = {name: getattr(rows[2], name) for name in COLUMNS[12:] if name not in known}
+    unmeasured = {name: getattr(rows[2], name) for name in COLUMNS[13:] if name not in known}
     assert unmeasured == dict.fromkeys(unmeasured)
     assert (rows[2].cells, rows[2].cells_missing, rows[2].images, rows[2].mc_target_images) == (2, 2, 0, 0)
 

@@ -177,7 +177,10 @@ def test_consolidation_holds_the_weights_back(lab: Lab) -> None:
 def defender(lab: Lab) -> Defender:
     return Defender(
         victim=lab.victim,
+        victim_settings={},
         train=lab.split("train"),
+        public=lab.split("train", "classifier"),
+        public_images=lab.split("all", "defender"),
         public_classifier=lab.public_classifier,
         make_gan=lambda choice: lab.gan("defender", **choice.settings),
         decoy=lambda label: label % 2,

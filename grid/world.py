@@ -1,0 +1,195 @@
+"""What the cells of one dataset and victim share: splits, classifiers, the victim, GANs, and the stages' names."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from grid.data_checks import find_file
+from grid.plan import GANEntry
+from grid.problems import SpecError, from_validation
+from grid.shown_settings import gan_settings, plain_fields
+from grid.spec import DatasetChoice, Spec, VictimChoice
+from tasks.data.dataset import Catalogue
+from tasks.data.manifest import file_digest
+from tasks.data.split import Audience, Part, Split
+from tasks.gan import GANS
+from tasks.gan.gan import GAN, GANChoice, TargetGAN
+from tasks.metrics.evaluate import Accuracy
+from tasks.metrics.gan_quality import GANQuality
+from tasks.models.classifier import Classifier, GivenClassifier, Model
+from tasks.stage import Role, Stage
+
+S = TypeVar("S", bound=Stage)
+
+
+@dataclass
+class World:
+    """One dataset and victim: the models, splits and GANs that its cells share, for every seed."""
+
+    spec: Spec
+    numerics: str
+    choice: DatasetChoice
+    catalogue: Catalogue
+    victim: VictimChoice
+    inception: str | None
+    sources: dict[str, Path]
+
+    def __post_init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.gans: dict[str, tuple[str, GAN]] = {}
+        self._splits: dict[tuple[Part, Audience], Split] = {}
+        self._classifiers: dict[tuple[Role, int], Classifier] = {}
+
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
+        """The protected labels."""
+        return self.spec.labels if self.spec.labels is not None else tuple(range(len(self.catalogue.private)))
+
+    @cached_property
+    def given_weights(self) -> str | None:
+        """Digest of the victim's weights file, if the user brings one."""
+        return digest_of(self.spec, self.victim.weights, self.sources)
+
+    def split(self, part: Part, audience: Audience) -> Split:
+        """A split of the private people, or of the defender's or attacker's half of the public ones."""
+        if (part, audience) in self._splits:  # thousands of cells ask for the same few
+            return self._splits[part, audience]
+        halves = {"defender": self.catalogue.public[::2], "attacker": self.catalogue.public[1::2]}
+        halves["classifier"] = halves["defender"]
+        halves["judge"] = self.catalogue.public
+        people = self.catalogue.private if audience == "private" else halves[audience]
+        made = self.choice.dataset.split(self.catalogue, people, part, audience)
+        self._splits[part, audience] = self.named(f"{audience} {part} images", made)
+        return made
+
+    def common(self, seed: int) -> dict[str, Any]:
+        """Fields of every computing stage."""
+        return {"seed": seed, "numerics": self.numerics, "threads": self.spec.threads}
+
+    def classifier(self, role: Role, settings: Mapping[str, Any], seed: int) -> Classifier:
+        """A classifier trained on the private people, or F_C on the defender's public ones."""
+        if (role, seed) in self._classifiers:
+            return self._classifiers[role, seed]
+        audience: Audience = "private"
+        if role in ("public_classifier", "judge"):
+            audience = "classifier" if role == "public_classifier" else "judge"
+        val = self.split("val", audience) if self.choice.dataset.val_per_label else None
+        stage = Classifier(train=self.split("train", audience), val=val, role=role, **settings, **self.common(seed))
+        self._classifiers[role, seed] = self.named(f"{role.replace('_', ' ')} {stage.arch}{of_seed(seed)}", stage)
+        return stage
+
+    def victim_model(self, seed: int) -> Model:
+        """The victim: trained here, or the user's."""
+        if self.victim.weights is None:
+            return self.classifier("victim", self.victim.settings, seed)
+        train = self.split("train", "private")
+        fields = {name: self.victim.settings[name] for name in ("arch", "width") if name in self.victim.settings}
+        stage = GivenClassifier(
+            weights=self.given_weights or "",
+            people=train.people,
+            channels=train.channels,
+            size=train.size,
+            **fields,
+            **self.common(seed),
+        )
+        return self.named(f"given victim {stage.arch}", stage)
+
+    def gan(self, choice: GANChoice, role: Role, seed: int, target: Model, place: str) -> GAN:
+        """A GAN on the public images of its role; `target` is what a GAN that needs one is trained against.
+
+        place: where the spec asks for it.
+        """
+        structure = GANS[choice.name]
+        data = self.split("all", "attacker" if role == "attacker" else "defender")
+        fields = {"data": data, "role": role, **choice.settings, **self.common(seed)}
+        for name in ("weights", "critic_weights"):
+            if fields.get(name) is not None:
+                fields[name] = digest_of(self.spec, fields[name], self.sources)
+        name = f"{role} {choice.name}{of_seed(seed)}"
+        if issubclass(structure, TargetGAN):
+            victim = self.victim_model(seed)
+            against = "" if target.key == victim.key else f" against {self.names.get(target.key, target.key)}"
+            name = f"{role} {choice.name}{against or of_seed(seed)}"
+            fields["target"] = target
+            if against and fields.get("start") == "undefended":
+                fields["init"] = self.gan(choice, role, seed, victim, place)
+        stage = built(structure, fields, place)
+        if fields.get("steps") == 0:
+            name += " untrained"
+        alike = {key for key, other in self.names.items() if other.split(" (")[0] == name} - {stage.key}
+        self.named(f"{name} ({len(alike) + 1})" if alike else name, stage)
+        self.gans.setdefault(stage.key, (choice.name, stage))
+        return stage
+
+    def decoy(self, label: int, seed: int) -> int:
+        """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""
+        people = self.split("train", "classifier").people
+        return self.spec.decoys.get(label, random.Random(f"decoy/{seed}/{label}").randrange(len(people)))
+
+    def measured_gans(self) -> list[GANEntry]:
+        """Every GAN that the rows use, with the stage that measures it. To be asked after `rows`."""
+        return [
+            GANEntry(
+                dataset=self.choice.shown,
+                structure=structure,
+                settings=gan_settings(GANChoice(name=structure, settings=plain_fields(gan))),
+                quality=self.named(
+                    f"quality of {self.names[gan.key]}",
+                    GANQuality(
+                        gan=gan,
+                        judge=self.classifier("judge", self.spec.evaluator, gan.seed),
+                        reference=gan.data,
+                        **self.common(gan.seed),
+                    ),
+                ),
+            )
+            for structure, gan in self.gans.values()
+        ]
+
+    def checks(self, seed: int) -> tuple[Accuracy, Accuracy]:
+        """Test accuracy of F_E and of the second evaluator: every attack accuracy stands on it."""
+        test, at = self.split("test", "private"), of_seed(seed)
+        first = self.accuracy(self.evaluator(seed), test, seed, f"evaluator{at}")
+        return first, self.accuracy(self.second(seed), test, seed, f"second evaluator{at}")
+
+    def evaluator(self, seed: int) -> Classifier:
+        return self.classifier("evaluator", self.spec.evaluator, seed)
+
+    def second(self, seed: int) -> Classifier:
+        return self.classifier("second_evaluator", self.spec.second_evaluator, seed)
+
+    def accuracy(self, model: Model, test: Split, seed: int, where: str) -> Accuracy:
+        return self.named(f"accuracy {where}", Accuracy(model=model, test=test, **self.common(seed)))
+
+    def named(self, name: str, stage: S) -> S:
+        self.names.setdefault(stage.key, name)
+        return stage
+
+
+def of_seed(seed: int) -> str:
+    return f" seed {seed}" if seed else ""
+
+
+def built(kind: type[S], fields: Mapping[str, Any], place: str) -> S:
+    """A stage; SpecError where its settings do not go together."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise SpecError(from_validation(error, place, kind)) from error
+
+
+def digest_of(spec: Spec, path: str | None, sources: dict[str, Path]) -> str | None:
+    """Digest of a file that the user brings; its path is noted in `sources`, never in a key."""
+    if path is None:
+        return None
+    found = find_file(path, spec.folder).resolve()
+    digest = file_digest(found)
+    sources[digest] = found
+    return digest
