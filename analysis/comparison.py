@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.intervals import cluster_bootstrap, pooled_mean, wilson
+from analysis.intervals import cluster_bootstrap, crossed_bootstrap, pooled_mean, wilson
 from analysis.records import ROW_COLUMNS, Records
 from analysis.rows import ComparisonRow, LabelRow, Rate
 
@@ -62,7 +63,7 @@ def _compare_row(records: Records, position: int, row: Mapping[str, Any]) -> Com
         labels=len({cell["label"] for cell in cells}),
         **_counts(records, cells, outcomes),
         **_named_rates(outcomes),
-        mc_all=_mean_metric(records, dict.fromkeys(cell["accuracy"] for cell in cells), "mc_all"),
+        **overall_accuracy(records, cells).named("mc_all"),
         **target.named("mc_target"),
         mc_target_images=target_images,
         **_mean_metrics(records, [cell["evaluate"] for cell in cells], CELL_METRICS),
@@ -117,6 +118,36 @@ def pooled_rate(by_label: Mapping[int, list[float]]) -> Rate:
             return Rate(value, low, high)
     hits = [hit for hits in by_label.values() for hit in hits]
     return Rate(value, *wilson(int(sum(hits)), len(hits)))
+
+
+def overall_accuracy(records: Records, cells: list[Cell]) -> Rate:
+    """MC(all): mean over the row's distinct targets, each on all test images, and a 95% interval.
+
+    What could have come out otherwise are the test images and, where there are several, the targets. One target
+    (an undefended row, or `protect: joint`, of one seed): Wilson over its test images. Several: both drawn anew
+    (`crossed_bootstrap`), targets clustered by label where each label has a target of its own, else by seed;
+    with few of them too narrow. Where all agree on every image: Wilson over the images. None where targets were
+    tested on different images, or where what each said is unknown.
+    """
+    value = _mean_metric(records, dict.fromkeys(cell["accuracy"] for cell in cells), "mc_all")
+    users: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell["accuracy"] in records.predictions:
+            users.setdefault(cell["accuracy"], []).append(cell)
+    tables = {key: records.predictions[key] for key in users}
+    pictures = {tuple(table["picture"].to_pylist()) for table in tables.values()}
+    if value is None or len(pictures) != 1 or not (tested := len(next(iter(pictures)))):
+        return Rate(value)
+    apart = all(len({cell["label"] for cell in own}) == 1 for own in users.values())
+    by_label = apart and len({cell["label"] for cell in cells}) > 1
+    hits: dict[int, list[Any]] = {}
+    for key, own in users.items():
+        hits.setdefault(own[0]["label" if by_label else "seed"], []).append(tables[key]["correct"].to_numpy())
+    if len(hits) > 1:
+        low, high = crossed_bootstrap({name: np.stack(found) for name, found in hits.items()})
+        if low < high:
+            return Rate(value, low, high)
+    return Rate(value, *wilson(round(value * tested), tested))
 
 
 def target_accuracy(records: Records, cells: Iterable[Cell]) -> tuple[Rate, int]:

@@ -46,12 +46,12 @@ def markdown(rows: Sequence[ComparisonRow], remarks: Sequence[Remark] = ()) -> s
     parts = []
     for group in groups(rows).values():
         shown = used(WIDE, group)
-        lines = [f"### {_escape_markdown(title(group))}", ""]
-        lines.append(_markdown_line(["defense", "attack", *(column.heading for column in shown)]))
+        lines = [f"### {escape_markdown(title(group))}", ""]
+        lines.append(markdown_line(["defense", "attack", *(column.heading for column in shown)]))
         lines.append("|---|---|" + "--:|" * len(shown))
         for row in group:
             cells = [_inline(*column.text(row)) for column in shown]
-            lines.append(_markdown_line([row.defense, row.attack, *cells]))
+            lines.append(markdown_line([row.defense, row.attack, *cells]))
         parts.append("\n".join(lines))
     if remarks:
         parts.append("\n".join(f"- {_marked(remark, '**')}" for remark in remarks))
@@ -80,23 +80,25 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
+def markdown_line(cells: Sequence[str]) -> str:
+    """One line of a Markdown table, its cells escaped."""
+    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is: `l_pri` -> `l\\_pri`."""
+    for character in "\\|_*<`":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
 def _inline(value: str, interval: str) -> str:
     return f"{value} [{interval}]" if interval else value
 
 
 def _marked(remark: Remark, strong: str) -> str:
     prefix = "" if remark.kind == "note" else f"{strong}{remark.kind}:{strong} "
-    return prefix + _escape_markdown(" ".join(remark.text.split()))
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_escape_markdown(cell) for cell in cells) + " |"
-
-
-def _escape_markdown(text: str) -> str:
-    for character in "\\|_*<`":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return prefix + escape_markdown(" ".join(remark.text.split()))
 
 
 def _latex_line(cells: Sequence[str]) -> str:

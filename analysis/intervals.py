@@ -1,4 +1,4 @@
-"""Confidence intervals of rates: Wilson for one label, a bootstrap clustered by label for pooled rows."""
+"""Confidence intervals of rates: Wilson, a bootstrap clustered by label, and a crossed one for models x pictures."""
 
 from __future__ import annotations
 
@@ -60,6 +60,31 @@ def cluster_bootstrap(
         raise ValueError(f"at least 2 labels are needed, but got {len(sums)}; use wilson(hits, n)")
     drawn = np.random.default_rng(seed).integers(0, len(sums), size=(resamples, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def crossed_bootstrap(
+    hits_by_cluster: Mapping[Any, NDArray[Any]], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval (low, high) of the mean of models x pictures, both drawn anew: clusters and pictures.
+
+    hits_by_cluster: cluster of models (a label, or a seed) -> (models, pictures) of 0/1, the same pictures in the
+    same order everywhere. Models that were tested on the same pictures share their luck with them, so pictures are
+    drawn once for all (the pigeonhole bootstrap of Owen 2007, which errs on the wide side). Deterministic in
+    `seed`. Raises ValueError for fewer than 2 clusters or unequal numbers of pictures; for one model use `wilson`.
+    """
+    _check_level(level)
+    arrays = [np.asarray(hits_by_cluster[name], dtype=np.float64) for name in sorted(hits_by_cluster, key=str)]
+    if len(arrays) < 2 or len({array.shape[1] for array in arrays}) != 1 or not arrays[0].shape[1]:
+        shapes = [array.shape for array in arrays]
+        raise ValueError(f"at least 2 clusters of models on the same pictures are needed, but got {shapes=}")
+    sums, models = np.stack([array.sum(axis=0) for array in arrays]), np.array([float(len(array)) for array in arrays])
+    pictures, generator, means = sums.shape[1], np.random.default_rng(seed), []
+    for _ in range(resamples):
+        clusters = generator.integers(0, len(arrays), size=len(arrays))
+        times = np.bincount(generator.integers(0, pictures, size=pictures), minlength=pictures)
+        means.append(sums[clusters].sum(axis=0) @ times / (models[clusters].sum() * pictures))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -128,10 +128,10 @@ def best_by_target(store: Store, attacks: Sequence[str]) -> Pixels | None:
 
 def _references(rows: Sequence[GridRow], store: Store, *, private: bool) -> list[_Column]:
     def column(heading: str, cells: Mapping[int, Mapping[str, Any]], split: str, who: str) -> _Column:
-        return _Column(heading, lambda label: _of_person(store, cells.get(label), split, who))
+        return _Column(heading, lambda label: of_person(store, cells.get(label), split, who))
 
-    decoys = _first_cells(rows, "public")
-    columns = [column("private\nreference", _first_cells(rows, "train"), "train", "label")] if private else []
+    decoys = first_cells(rows, "public")
+    columns = [column("private\nreference", first_cells(rows, "train"), "train", "label")] if private else []
     return columns + ([column("public\ndecoy", decoys, "public", "decoy")] if decoys else [])
 
 
@@ -149,7 +149,7 @@ def _inverted_column(row: GridRow, store: Store) -> _Column:
     return _Column("inverted\nbefore" if before else f"inverted after:\n{row['defense']}", image)
 
 
-def _first_cells(rows: Sequence[GridRow], split: str) -> dict[int, Mapping[str, Any]]:
+def first_cells(rows: Sequence[GridRow], split: str) -> dict[int, Mapping[str, Any]]:
     """By label, the first cell that names a split of this sort (and a decoy, for the public one)."""
     found: dict[int, Mapping[str, Any]] = {}
     for row in rows:
@@ -159,7 +159,7 @@ def _first_cells(rows: Sequence[GridRow], split: str) -> dict[int, Mapping[str, 
     return found
 
 
-def _of_person(store: Store, cell: Mapping[str, Any] | None, split: str, who: str) -> Pixels | None:
+def of_person(store: Store, cell: Mapping[str, Any] | None, split: str, who: str) -> Pixels | None:
     """First image (c, s, s) of a label in a stored split, or None."""
     if cell is None:
         return None

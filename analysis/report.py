@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from analysis.comparison import compare, compare_labels
+from analysis.figure2 import figure2, figure2_csv, figure2_pictures
 from analysis.formats import csv, latex, markdown
 from analysis.gans import GANRow, gan_pictures, gan_rows, gans_csv, gans_markdown
 from analysis.levers import levers, levers_csv, levers_png
 from analysis.page import html
+from analysis.paired import PairedRow, paired_csv, paired_markdown, paired_rows
+from analysis.paper_formats import paper_files, paper_latex, paper_markdown
+from analysis.paper_layout import PaperTable
+from analysis.paper_picture import paper_pictures
+from analysis.paper_tables import paper_tables
 from analysis.picture import attack_grid, pictures
+from analysis.privacy_utility import points, privacy_utility_csv, privacy_utility_pictures
 from analysis.records import Document, Failure, Missing, Records, read_records
 from analysis.rows import ComparisonRow, LabelRow
 from analysis.wording import SECOND, Remark, percent, remarks
@@ -32,6 +39,9 @@ class Report:
     failures: tuple[Failure, ...]
     gans: tuple[GANRow, ...] = ()
     chance: float | None = None  # AA top-1 of a guess, where all rows are of one dataset
+    chances: Mapping[str, float] = field(default_factory=dict)  # the same by dataset
+    paired: tuple[PairedRow, ...] = ()  # defended minus undefended, by label and seed
+    papers: tuple[PaperTable, ...] = ()  # the paper's tables that the spec names
 
 
 def read_report(document: Document, store: Store) -> Report:
@@ -48,6 +58,9 @@ def read_report(document: Document, store: Store) -> Report:
         records.failures,
         tuple(gan_rows(records)),
         1 / min(classes) if len(classes := set(records.classes.values())) == 1 else None,
+        {dataset: 1 / number for dataset, number in records.classes.items()},
+        tuple(paired_rows(records)),
+        paper_tables(document, rows),
     )
 
 
@@ -68,6 +81,13 @@ def write_report(
         content |= {"gans.csv": gans_csv(report.gans), "gans.md": gans_markdown(report.gans)}
     if found := levers(document, report.rows):
         content["levers.csv"] = levers_csv(found)
+    if report.paired:
+        content |= {"paired.csv": paired_csv(report.paired), "paired.md": paired_markdown(report.paired)}
+    if compared := points(document, report.rows):
+        content["privacy_utility.csv"] = privacy_utility_csv(compared)
+    if tiles := figure2(document, store):
+        content["figure2.csv"] = figure2_csv(tiles)
+    content |= paper_files(report.papers, formats)
     if "markdown" in formats:
         content["table.md"] = markdown(report.rows, report.remarks)
     if "csv" in formats:
@@ -83,12 +103,15 @@ def write_report(
 
 
 def render(document: Document, store: Store, format_: str, *, private: bool = True) -> str:
-    """One format as text: markdown, latex, csv or html. Raises ValueError on another."""
+    """One format as text: markdown, latex, csv or html. Raises ValueError on another.
+
+    The paper's tables that the spec names come first in Markdown and LaTeX; as CSV they are files of their own.
+    """
     report = read_report(document, store)
     if format_ == "markdown":
-        return markdown(report.rows, report.remarks)
+        return "\n".join([*map(paper_markdown, report.papers), markdown(report.rows, report.remarks)])
     if format_ == "latex":
-        return latex(report.rows, report.remarks)
+        return "\n".join([*map(paper_latex, report.papers), latex(report.rows, report.remarks)])
     if format_ == "csv":
         return csv(report.rows)
     if format_ == "html":
@@ -97,17 +120,23 @@ def render(document: Document, store: Store, format_: str, *, private: bool = Tr
 
 
 def all_pictures(document: Document, store: Store, report: Report, *, private: bool) -> dict[str, bytes]:
-    """PNG files by name: faces, every attack side by side, GANs, levers; what has nothing to show is left out."""
+    """PNG and SVG files by name: faces, attacks side by side, GANs, levers, privacy against utility, figure 2.
+
+    What has nothing to show is left out.
+    """
     shown = {**pictures(document, store, private=private), **attack_grid(document, store, private=private)}
     shown |= gan_pictures(document, store)
     if found := levers(document, report.rows):
         shown["levers.png"] = levers_png(found, report.chance)
-    return shown
+    shown |= privacy_utility_pictures(points(document, report.rows), report.chances)
+    shown |= figure2_pictures(document, store, figure2(document, store), private=private)
+    return shown | paper_pictures(report.papers)
 
 
 def page(document: Document, report: Report, faces: dict[str, bytes]) -> str:
     """The HTML page of a report with its pictures."""
-    named = {name.removesuffix(".png").replace("-", " · "): data for name, data in faces.items()}
+    shown = {name: data for name, data in faces.items() if name.endswith(".png")}
+    named = {name.removesuffix(".png").replace("-", " · "): data for name, data in shown.items()}
     heading = f"decoygrid: {document['name']}"
     return html(heading, report.rows, report.remarks, pictures=named, protocol=list(protocol(document)))
 
@@ -121,8 +150,8 @@ def protocol(document: Document) -> Iterator[str]:
     yield "KNN: squared F_E feature distance to the nearest private training picture"
     yield "target conf.: share of attack images to which the target gives the label with p >= 0.9"
     yield "passes, queries, time: mean of a cell (one label, one seed)"
-    for field, settings in (("defense", "settings"), ("attack", "attack_settings")):
-        lines = (f"{field} {row[field]}: {_settings(row.get(settings))}" for row in document["rows"])
+    for what, settings in (("defense", "settings"), ("attack", "attack_settings")):
+        lines = (f"{what} {row[what]}: {_settings(row.get(settings))}" for row in document["rows"])
         yield from dict.fromkeys(lines)
 
 

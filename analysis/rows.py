@@ -58,6 +58,8 @@ class ComparisonRow:
     aa_top5_second_low: float | None
     aa_top5_second_high: float | None
     mc_all: float | None
+    mc_all_low: float | None
+    mc_all_high: float | None
     mc_target: float | None
     mc_target_low: float | None
     mc_target_high: float | None

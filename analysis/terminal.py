@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.paper_layout import PaperTable
+from analysis.paper_terminal import paper_terminal
 from analysis.records import Failure
 from analysis.rows import ComparisonRow
 from analysis.wording import CONFIDENCE, DISTANCES, PASSES, QUERIES, RATES, SECONDS, Column, Remark, groups, title
@@ -26,10 +28,12 @@ def terminal(
     failures: Sequence[Failure] = (),
     *,
     width: int = WIDE,
+    papers: Sequence[PaperTable] = (),
 ) -> RenderableType:
-    """One table for each dataset and victim, then the remarks. Intervals stand beneath their value.
+    """One table for each dataset and victim, then the paper's tables, then the remarks.
 
-    Below WIDE columns only the most important ones are shown, and a line says which are not.
+    Intervals stand beneath their value. Below WIDE columns only the most important columns are shown, and a line
+    says which are not.
 
     failures: where their logs are is said here only; files for others hold no path of this machine.
     """
@@ -43,7 +47,7 @@ def terminal(
         remarks = [*remarks, Remark("note", f"hidden in {width} columns: {hidden}; all are in table.md")]
     lines = [Text(_prefix(remark) + remark.text, style=_STYLES[remark.kind]) for remark in remarks]
     logs = [Text(f"log of {failure.name}: {failure.place}", style="red") for failure in failures]
-    return Group(*tables, *lines, *logs)
+    return Group(*tables, *(paper_terminal(paper, width=width) for paper in papers), *lines, *logs)
 
 
 def _prefix(remark: Remark) -> str:

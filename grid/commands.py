@@ -23,7 +23,8 @@ from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import Display, make_display
 from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, missing_stages
-from grid.spec import Spec, load_spec
+from grid.spec import Spec
+from grid.spec_parser import load_spec
 from grid.store import Store, StoreError
 from tasks.stage import Stage
 
@@ -88,6 +89,7 @@ def report_grid(
     export: Path | None,
 ) -> int:
     """Tables and pictures from the store, or from committed records."""
+    from analysis.figure2 import shown_images
     from analysis.report import read_report, render, write_report
     from analysis.terminal import terminal
 
@@ -107,12 +109,14 @@ def report_grid(
                 )
             ]
         )
+    if "paper" in spec.source.content:  # how it is shown, not what ran: the spec's word counts, not the records'
+        document = {**document, "spec": {**document.get("spec", {}), "paper": spec.source.content["paper"]}}
     say = console()
     for folder in (out, export):
         if folder is not None:
             check_folder(folder)
     if export is not None:
-        count = export_records(document, document_name(spec.name), store, export)
+        count = export_records(document, document_name(spec.name), store, export, shown_images(document, store))
         say.print(f"{count} records: {export}", markup=False, soft_wrap=True)
         return 0
     report = read_report(document, store)
@@ -120,7 +124,7 @@ def report_grid(
         for name, path in write_report(document, store, out, private=private).items():
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     elif format_ == "table":
-        say.print(terminal(report.rows, report.remarks, report.failures, width=say.width))
+        say.print(terminal(report.rows, report.remarks, report.failures, width=say.width, papers=report.papers))
     else:
         sys.stdout.write(render(document, store, format_, private=private))
     return 0
@@ -325,7 +329,7 @@ def _finish(
     document = plan.document()
     report = read_report(document, store)
     files = write_report(document, store, folder)
-    say.print(terminal(report.rows, report.remarks, report.failures, width=say.width))
+    say.print(terminal(report.rows, report.remarks, report.failures, width=say.width, papers=report.papers))
     for name, path in files.items():
         if name.endswith(".png"):
             say.print(f"picture: {path}", markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from grid.expand import expand
 from grid.plan import Plan
 from grid.problems import Problem, SpecError
 from grid.progress import duration
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 from grid.store import Store
 
 

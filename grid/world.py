@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +44,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {}
+        self._called: Counter[str] = Counter()
         self.gans: dict[str, tuple[str, GAN]] = {}
         self._splits: dict[tuple[Part, Audience], Split] = {}
         self._classifiers: dict[tuple[Role, int], Classifier] = {}
@@ -123,8 +125,7 @@ class World:
         stage = built(structure, fields, place)
         if fields.get("steps") == 0:
             name += " untrained"
-        alike = {key for key, other in self.names.items() if other.split(" (")[0] == name} - {stage.key}
-        self.named(f"{name} ({len(alike) + 1})" if alike else name, stage)
+        self.named(name, stage)
         self.gans.setdefault(stage.key, (choice.name, stage))
         return stage
 
@@ -169,7 +170,10 @@ class World:
         return self.named(f"accuracy {where}", Accuracy(model=model, test=test, **self.common(seed)))
 
     def named(self, name: str, stage: S) -> S:
-        self.names.setdefault(stage.key, name)
+        """`stage`, called `name` from now on unless it has a name; a second stage of that name is numbered."""
+        if stage.key not in self.names:
+            self._called[name] += 1
+            self.names[stage.key] = name if self._called[name] == 1 else f"{name} ({self._called[name]})"
         return stage
 
 

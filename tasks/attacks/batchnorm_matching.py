@@ -17,6 +17,7 @@ from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
 from tasks.inversion.losses import identification_loss
 from tasks.models.training import predict
+from tasks.models.wrapped_network import unwrapped
 
 if TYPE_CHECKING:
     from tasks.attacks.deepinversion import DeepInversion
@@ -97,7 +98,7 @@ def match_statistics(stage: DeepInversion, ctx: Context, target: Network) -> Inv
 
     x = stage.starts(ctx, noise).clone().to(ctx.device, memory_format=torch.channels_last).requires_grad_(True)
     labels = torch.full((stage.images,), stage.label, device=x.device)
-    with watched(frozen) as distances:
+    with watched(unwrapped(frozen)) as distances:  # a wrapper's own networks have no training images to remember
 
         def terms(images: torch.Tensor) -> dict[str, torch.Tensor]:
             cost = cross_entropy(frozen(images), labels)

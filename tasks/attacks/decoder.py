@@ -10,7 +10,7 @@ from tasks.context import Context
 from tasks.data.split import Split
 from tasks.lazy import lazy
 from tasks.models.classifier import Model
-from tasks.stage import ComputeStage, Metrics, Role
+from tasks.stage import ComputeStage, Config, Group, Metrics, Role
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,22 @@ def grid_of(size: int) -> tuple[int, int]:
     return side, doublings
 
 
-class Decoder(ComputeStage):
+class DecoderSettings(Config):
+    """How a decoder is trained."""
+
+    steps: int = Field(600, ge=0, description="batches of public images; 0: as initialised, the control")
+    batch: int = Field(32, ge=2, description="images a step, drawn with replacement")
+    lr: float = Field(2e-4, gt=0, description="Adam's rate")
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam")
+    amsgrad: bool = Field(True, description="Adam's second moment never shrinks (Reddi et al. 2018)")
+    width: int = Field(32, ge=4, le=512, description="channels at half the size of a 64-pixel image; the code: 128")
+    truncate: int = Field(0, ge=0, description="how many of a vector's largest confidences are used; 0: all")
+    log_shift: float = Field(50.0, ge=0, description="c of relu(log p + c), the decoder's input; 0: p itself")
+    copies: int = Field(0, ge=0, le=64, description="augmented copies of each public image, each queried once")
+
+
+class Decoder(DecoderSettings, ComputeStage):
     """Learn to paint a public image from the confidences that the target's API gives for it.
 
     The inversion network of Yang et al. (CCS 2019), its cost the mean squared difference of pixels, trained on
@@ -46,22 +61,12 @@ class Decoder(ComputeStage):
 
     kind: ClassVar = "decoder"
     version: ClassVar = 1
-    group: ClassVar = "attack"
+    group: ClassVar[Group] = "attack"
     trains: ClassVar = True
 
     target: Model
     data: Split
     role: Role = "attacker"
-    steps: int = Field(600, ge=0, description="batches of public images; 0: as initialised, the control")
-    batch: int = Field(32, ge=2, description="images a step, drawn with replacement")
-    lr: float = Field(2e-4, gt=0, description="Adam's rate")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam")
-    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam")
-    amsgrad: bool = Field(True, description="Adam's second moment never shrinks (Reddi et al. 2018)")
-    width: int = Field(32, ge=4, le=512, description="channels at half the size of a 64-pixel image; the code: 128")
-    truncate: int = Field(0, ge=0, description="how many of a vector's largest confidences are used; 0: all")
-    log_shift: float = Field(50.0, ge=0, description="c of relu(log p + c), the decoder's input; 0: p itself")
-    copies: int = Field(0, ge=0, le=64, description="augmented copies of each public image, each queried once")
 
     @model_validator(mode="after")
     def _on_its_own_images(self) -> Self:

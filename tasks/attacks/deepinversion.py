@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     batchnorm_matching = lazy("tasks.attacks.batchnorm_matching")
 
-WITHOUT_BATCHNORM: frozenset[str] = frozenset({"vgg16"})
+WITHOUT_BATCHNORM: frozenset[str] = frozenset({"vgg16", "vgg16_gn"})
 
 
 class DeepInversion(WhiteBoxAttack):

@@ -13,6 +13,7 @@ from tasks.attacks.oracle import oracle
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
 from tasks.models.training import predict
+from tasks.models.wrapped_network import unwrapped
 from tasks.stage import Metrics, Stage
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
     """Write images.safetensors (uint8) and samples.parquet (image, loss, target_p); metrics of the attack.
 
     points.safetensors holds where the searches ended, if they have such points. `target_confidence` is the
-    share of the stored images to which the target gives l_t with p >= 0.9. `setup_queries` counts the images
-    that were sent to the target while the attack's own GAN or decoder was trained.
+    share of the stored images to which the target gives l_t with p >= 0.9; behind an output wrapper, which may cap
+    p, it is the wrapped model's p (column `inner_p`) that says whether the attack converged. `setup_queries`
+    counts the images that were sent to the target while the attack's own GAN or decoder was trained.
     """
     inverted = _invert(stage, ctx)
     target = stage.target.network(ctx)
@@ -67,6 +69,8 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
     images = to_uint8(inverted.images.cpu()).contiguous()
     probabilities = predict(target, to_float(images)).softmax(dim=1)
     target_p = probabilities[:, stage.label]
+    inner = unwrapped(target)
+    inner_p = target_p if inner is target else predict(inner, to_float(images)).softmax(dim=1)[:, stage.label]
     save_file({"images": images}, ctx.out / "images.safetensors")
     if inverted.points is not None:
         save_file({"points": inverted.points.detach().cpu().contiguous()}, ctx.out / POINTS)
@@ -75,9 +79,11 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
         "loss": inverted.losses.cpu().tolist(),
         "target_p": target_p.tolist(),
     }
+    if inner is not target:
+        rows["inner_p"] = inner_p.tolist()
     pq.write_table(pa.table(rows), ctx.out / "samples.parquet")
     return {
-        "target_confidence": (target_p >= CONVERGED).double().mean().item(),
+        "target_confidence": (inner_p >= CONVERGED).double().mean().item(),
         "target_accuracy": (probabilities.argmax(dim=1) == stage.label).double().mean().item(),
         "mean_loss": inverted.losses.mean().item(),
         "passes": float(inverted.passes),

@@ -56,7 +56,9 @@ def _judge(product: Artifact, label: int, judges: _Judges) -> tuple[dict[str, li
     logits = {"evaluator": predict(judges.evaluator, images), "second": predict(judges.second, images)}
     nearest, index = knn_sqdist(found, judges.reference)
     hits = {f"top{k}_{who}": topk_hits(scores, label, k).tolist() for who, scores in logits.items() for k in (1, 5)}
-    target_p = product.table("samples.parquet").column("target_p").to_pylist()
+    samples = product.table("samples.parquet")
+    target_p = samples.column("target_p").to_pylist()
+    inner_p = samples.column("inner_p").to_pylist() if "inner_p" in samples.column_names else target_p
     rows = {
         "image": list(range(len(images))),
         "label": [label] * len(images),
@@ -75,7 +77,7 @@ def _judge(product: Artifact, label: int, judges: _Judges) -> tuple[dict[str, li
         "feat_mean_sqdist": feature_mean_sqdist(found, judges.reference),
         "knn_sqdist": nearest.mean().item(),
         "diversity": diversity(found),
-        "target_confidence": _share([p >= CONVERGED for p in target_p]),
+        "target_confidence": _share([p >= CONVERGED for p in inner_p]),
         "images": float(len(images)),
     }
 

@@ -59,6 +59,32 @@ def vgg16_bn(channels: int, size: int, classes: int, width: float, *, dropout: f
     return vgg16(channels, size, classes, width, norm=True, dropout=dropout)
 
 
+def group_norm(features: int) -> nn.GroupNorm:
+    """GroupNorm (Wu & He 2018) with the most groups, at most their 32, that leave 16 features or more to each.
+
+    Opacus' own replacement of BatchNorm takes gcd(32, features) groups: 2 features a group in a layer of 64, one in
+    a narrow layer. After a fully connected layer a group of one is one number, and normalised it is 0 (Opacus #567).
+    A layer with no such divisor is one group.
+    """
+    fitting = [groups for groups in range(2, 33) if features % groups == 0 and features // groups >= 16]
+    return nn.GroupNorm(max(fitting, default=1), features)
+
+
+def vgg16_gn(channels: int, size: int, classes: int, width: float, *, dropout: float = 0.0) -> Network:
+    """`vgg16_bn` with GroupNorm for BatchNorm, so that no image's output depends on another's: what DP-SGD needs.
+
+    ReLUs are not in place: the hooks that take gradients per image do not allow it (Opacus #828).
+    """
+    whole = vgg16_bn(channels, size, classes, width, dropout=dropout)
+    return Network(nn.Sequential(*(_image_alone(layer) for layer in whole.body.children())), whole.classifier)
+
+
+def _image_alone(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        return group_norm(layer.num_features)
+    return nn.ReLU() if isinstance(layer, nn.ReLU) else layer
+
+
 class BottleneckIR(nn.Module):
     """The residual unit of face.evoLVe's IR networks: BN, conv, PReLU, conv, BN beside a shortcut."""
 
@@ -130,6 +156,7 @@ def densenet_small(channels: int, size: int, classes: int, width: float, *, drop
 ARCHITECTURES: dict[str, Callable[..., Network]] = {
     "vgg16": vgg16,
     "vgg16_bn": vgg16_bn,
+    "vgg16_gn": vgg16_gn,
     "ir50": ir50,
     "ir_small": ir_small,
     "densenet_small": densenet_small,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     training = lazy("tasks.models.training")
 
-Arch = Literal["vgg16", "vgg16_bn", "ir50", "ir_small", "densenet_small"]
+Arch = Literal["vgg16", "vgg16_bn", "vgg16_gn", "ir50", "ir_small", "densenet_small"]
 
 
 class Model(ComputeStage):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 
 EVAL_BATCH = 64
 
+# (network in training mode, images (n, c, s, s), labels (n,)) -> (the loss, what else the curves show of it), each ()
+Objective = Callable[[Network, torch.Tensor, torch.Tensor], tuple[torch.Tensor, Mapping[str, torch.Tensor]]]
 
-def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
-    """Train by cross-entropy (eq. 4), write model.safetensors; accuracies are fractions in [0, 1]."""
+
+def train_classifier(stage: Classifier, ctx: Context, objective: Objective | None = None) -> Metrics:
+    """Train by cross-entropy (eq. 4), write model.safetensors; accuracies are fractions in [0, 1].
+
+    objective: what is minimised instead; torch's global generator is seeded inside it, as dropout needs.
+    """
+    objective = objective if objective is not None else _cross_entropy(stage)
     images, labels = (t.to(ctx.device) for t in stage.train.tensors(ctx))
     network = stage.blank().to(ctx.device)
     initialise(network, ctx.generator("init"))
@@ -56,21 +63,22 @@ def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
 
     for epoch in range(first, stage.epochs):
         network.train()
-        total = 0.0
+        totals: dict[str, float] = {}
         chosen = torch.randperm(len(images), generator=order)[: per_epoch * batch]
         for step, rows in enumerate(chosen.split(batch), start=epoch * per_epoch):
             x = images[rows.to(ctx.device)]
             x = augment(x, changes) if stage.augment else x
             x = x.contiguous(memory_format=torch.channels_last)
             with ctx.seeded("dropout", step):
-                logits = network(x)
-            loss = functional.cross_entropy(logits, labels[rows.to(ctx.device)], label_smoothing=stage.label_smoothing)
+                loss, shown = objective(network, x, labels[rows.to(ctx.device)])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += loss.item()
-        ctx.log(epoch + 1, loss=total / per_epoch, lr=float(schedule.get_last_lr()[0]))
+            for name, value in {"loss": loss, **shown}.items():
+                totals[name] = totals.get(name, 0.0) + value.item()
+        means = {name: total / per_epoch for name, total in totals.items()}
+        ctx.log(epoch + 1, **means, lr=float(schedule.get_last_lr()[0]))
         ctx.checkpoint(epoch + 1, snapshot)
     save_network(network, ctx.out)
     metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": ctx.curves[-1]["loss"]}
@@ -78,6 +86,17 @@ def train_classifier(stage: Classifier, ctx: Context) -> Metrics:
         x, y = (t.to(ctx.device) for t in stage.val.tensors(ctx))
         metrics["val_accuracy"] = accuracy(network, x, y)
     return metrics
+
+
+def _cross_entropy(stage: Classifier) -> Objective:
+    """Eq. 4, with the stage's label smoothing."""
+
+    def objective(
+        network: Network, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        return functional.cross_entropy(network(images), labels, label_smoothing=stage.label_smoothing), {}
+
+    return objective
 
 
 def _optimizer(stage: Classifier, network: Network) -> torch.optim.Optimizer:

@@ -3,14 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from analysis.comparison import compare, compare_labels, rate
-from analysis.intervals import cluster_bootstrap, wilson
+from analysis.intervals import cluster_bootstrap, crossed_bootstrap, wilson
 from analysis.records import read_records
 from analysis.rows import ComparisonRow, columns
 from grid.store import Store
+from tests.analysis.conftest import predictions, put
+from tests.oracles import paired_formulas as by_hand
 
 COLUMNS = [
     "dataset",
@@ -39,6 +42,8 @@ COLUMNS = [
     "aa_top5_second_low",
     "aa_top5_second_high",
     "mc_all",
+    "mc_all_low",
+    "mc_all_high",
     "mc_target",
     "mc_target_low",
     "mc_target_high",
@@ -105,6 +110,55 @@ def test_a_model_per_label_is_averaged(rows: list[ComparisonRow]) -> None:
     defended = rows[1]
     assert defended.mc_all == (0.75 + 0.5) / 2
     assert (defended.mc_target, defended.mc_target_images) == (3 / 4, 4)
+
+
+def test_one_target_has_the_luck_of_its_test_images(rows: list[ComparisonRow]) -> None:
+    """7 of 8 right: Wilson, however many labels share the target."""
+    assert (rows[0].mc_all_low, rows[0].mc_all_high) == wilson(7, 8)
+
+
+def test_a_target_per_label_draws_targets_and_test_images(rows: list[ComparisonRow]) -> None:
+    right, wrong = [1.0] * 8, [1.0] * 4 + [0.0, 1.0] + [1.0] * 2
+    hits = {"3": np.array([right]), "5": np.array([wrong])}
+    assert (rows[1].mc_all_low, rows[1].mc_all_high) == crossed_bootstrap(hits)
+
+
+def test_seeds_of_a_shared_target_are_its_clusters(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
+    """Both labels use a seed's target: two models, not four, and all right means Wilson and not certainty."""
+    for seed, wrong in ((0, {}), (1, {7: [0, 0]}), (2, {})):
+        tables = {"predictions.parquet": predictions(wrong)}
+        put(store, tmp_path / "more", f"accuracy-seed{seed}", {"mc_all": 1.0 - 0.25 * bool(wrong)}, tables=tables)
+    first = document["rows"][0]
+    cells = [{**cell, "seed": s, "accuracy": f"accuracy-seed{s}"} for cell in first["cells"] for s in (0, 1)]
+    first["cells"] = cells
+    row = compare(read_records(document, store))[0]
+    hits = {"0": np.ones((1, 8)), "1": np.array([[1.0] * 6 + [0.0] * 2])}
+    assert (row.mc_all, row.mc_all_low, row.mc_all_high) == (0.875, *crossed_bootstrap(hits))
+    first["cells"] = [{**cell, "accuracy": f"accuracy-seed{2 * cell['seed']}"} for cell in cells]
+    row = compare(read_records(document, store))[0]
+    assert (row.mc_all, row.mc_all_low, row.mc_all_high) == (1.0, *wilson(8, 8))
+
+
+def test_targets_tested_on_different_images_have_no_common_interval(
+    document: dict[str, Any], store: Store, tmp_path: Path
+) -> None:
+    table = predictions({}) | {"picture": [f"other/{i}.pgm" for i in range(8)]}
+    put(store, tmp_path / "more", "accuracy-other", {"mc_all": 1.0}, tables={"predictions.parquet": table})
+    document["rows"][0]["cells"][1]["accuracy"] = "accuracy-other"
+    row = compare(read_records(document, store))[0]
+    assert (row.mc_all, row.mc_all_low, row.mc_all_high) == ((0.875 + 1.0) / 2, None, None)
+
+
+def test_the_crossed_bootstrap_equals_loops_and_shares_its_pictures() -> None:
+    generator = np.random.default_rng(2)
+    models = {name: (generator.random((n, 12)) < p).astype(float) for name, n, p in (("a", 2, 0.9), ("b", 1, 0.5))}
+    slow = by_hand.crossed_bootstrap({name: found.tolist() for name, found in models.items()}, 0.9, 50, 3)
+    assert crossed_bootstrap(models, 0.9, 50, 3) == pytest.approx(slow)
+    alike = (generator.random((1, 40)) < 0.7).astype(float)
+    low, high = crossed_bootstrap({"a": alike, "b": alike})
+    assert high - low > 0.2, "two copies of one model know no more than one of them: pictures are drawn once for both"
+    with pytest.raises(ValueError, match="at least 2 clusters"):
+        crossed_bootstrap({"a": alike})
 
 
 def test_one_label_left_gets_wilson(rows: list[ComparisonRow]) -> None:

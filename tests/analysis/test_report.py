@@ -19,6 +19,8 @@ def test_all_files_are_written_and_equal_the_second_time(
     assert sorted(first) == [
         "faces-gmi.png",
         "labels.csv",
+        "paired.csv",
+        "paired.md",
         "report.html",
         "table.csv",
         "table.md",
@@ -34,6 +36,8 @@ def test_only_the_formats_asked_for(document: dict[str, Any], store: Store, tmp_
     assert sorted(write_report(document, store, tmp_path, ["csv"])) == [
         "faces-gmi.png",
         "labels.csv",
+        "paired.csv",
+        "paired.md",
         "table.csv",
     ]
     with pytest.raises(ValueError, match="unknown format pdf; choose from table, markdown, latex, csv, html"):
@@ -64,6 +68,8 @@ def test_an_empty_store_is_reported_not_raised(document: dict[str, Any], tmp_pat
     assert len(report.missing) == 15
     assert sorted(write_report(document, empty, tmp_path / "out")) == [
         "labels.csv",
+        "paired.csv",
+        "paired.md",
         "report.html",
         "table.csv",
         "table.md",

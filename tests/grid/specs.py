@@ -10,7 +10,7 @@ import yaml
 from grid.expand import expand
 from grid.plan import Plan
 from grid.problems import Problem, SpecError
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 
 SMALL: dict[str, Any] = {
     "name": "small",

@@ -10,7 +10,7 @@ import pytest
 
 from grid.attack_choices import untrained
 from grid.plan import Plan, Row
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 from tasks.attacks import ATTACKS
 from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.attacks.rerun import Rerun

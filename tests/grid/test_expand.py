@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from grid.plan import Plan, Row, leaks
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 from grid.spec_source import SPECS, read_budget
 from tasks.attacks.attack import GeneratorAttack
 from tasks.data.split import Split
@@ -27,7 +27,7 @@ PLAN_IT = """
 import sys, time
 started = time.perf_counter()
 from grid.expand import expand
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 plan = expand(load_spec(sys.argv[1]))
 seconds = time.perf_counter() - started
 heavy = [name for name in ("torch", "torchvision", "ray", "mlflow", "matplotlib") if name in sys.modules]

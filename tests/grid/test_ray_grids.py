@@ -16,7 +16,7 @@ import pytest
 
 from grid.expand import expand
 from grid.plan import Plan
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 from grid.store import Store
 
 pytestmark = pytest.mark.ray

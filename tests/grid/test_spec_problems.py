@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from grid.commands import open_store
 from grid.expand import expand
 from grid.problems import SpecError
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 from grid.store import Store
 from tasks.attacks import ATTACKS
 from tests.grid.specs import problems, write

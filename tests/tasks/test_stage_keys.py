@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from grid.expand import expand
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 from tasks.attacks.attack import Attack
 from tasks.attacks.gmi import GMI
 from tasks.metrics.evaluate import Evaluate
@@ -25,7 +25,7 @@ SMALL = ("labels=[0, 4]", "numerics=cpu_fp32")
 KEYS_OF_DEMO = """
 import json
 from grid.expand import expand
-from grid.spec import load_spec
+from grid.spec_parser import load_spec
 print(json.dumps(sorted(expand(load_spec("orl_demo", ["numerics=cpu_fp32"])).stages())))
 """
 Path = tuple[str | int, ...]

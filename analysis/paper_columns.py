@@ -1,0 +1,147 @@
+"""Which row of a grid is which column of the paper's tables, told by kind and settings, never by a name alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from analysis.paper_layout import AA, FID, MC_ALL, MC_TARGET, Metric
+
+# Settings of eq. 10 where a record does not say: the defaults of tasks/finetune/settings.py, which are the paper's.
+_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "omega": 1.0, "gamma": 2.0, "lambda3": 10.0, "replay": 0.0, "rounds": 1}
+_FOUR = (AA, MC_ALL, MC_TARGET, FID)
+_STRIPPED = "stripped"
+
+
+class Defended(NamedTuple):
+    """One defense of a grid: its row's name, its name in the registry, and what tells variants apart."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any]
+    output: str
+    position: int
+
+    def of(self, setting: str) -> float:
+        """A coefficient of eq. 10."""
+        return float(self.settings.get(setting, _DEFAULTS[setting]))
+
+    @property
+    def gan(self) -> str:
+        """The structure of its substitute GAN; the paper's is a WGAN."""
+        return str(self.settings.get("gan", "wgan"))
+
+    @property
+    def named_as_its_kind(self) -> bool:
+        """No `as:`, no extension and no unusual way to meet it."""
+        return self.name in (self.kind, f"{self.kind} through")
+
+    @property
+    def by_the_paper(self) -> bool:
+        """A fine-tune by eq. 7-10 on both kinds of samples or on the private ones, without any extension."""
+        as_printed = self.settings.get("lpri", "detached") == "detached" or (
+            self.of("gamma") == 0 and self.settings["lpri"] != "unlikelihood"  # the others are then all cross-entropy
+        )
+        return as_printed and self.of("alpha") > 0 and self.of("replay") == 0 and self.of("rounds") == 1
+
+    @property
+    def consolidates(self) -> bool:
+        """Whether L_CL has weight."""
+        return self.of("omega") * self.of("lambda3") > 0
+
+    @property
+    def whole(self) -> bool:
+        """All three terms of eq. 10."""
+        return self.by_the_paper and self.of("beta") > 0 and self.consolidates
+
+    @property
+    def focal(self) -> bool:
+        """The paper's default: all three terms with the focal loss."""
+        return self.whole and self.of("gamma") > 0
+
+
+class Slot(NamedTuple):
+    """A column group that the paper prints: its name in `PAPER`, its heading, and which defense belongs there."""
+
+    column: str
+    heading: str
+    fits: Callable[[Defended], bool]
+    metrics: tuple[Metric, ...] = _FOUR
+
+
+def _dp(d: Defended) -> bool:
+    """DP-SGD as the paper's: epsilon 8, with clipping, on all layers, without public pretraining."""
+    given, clipped = d.settings, d.settings.get("max_grad_norm", 1.0) is not None
+    from_scratch = given.get("pretraining", "none") == "none" and given.get("layers", "all") == "all"
+    return d.kind == "dp" and from_scratch and clipped and given.get("epsilon", 8) == 8
+
+
+def _terms(kind: str) -> tuple[Slot, ...]:
+    """The four columns of Tables IV and V for GAN-D or GAN-ID."""
+    shown = {"gan_d": "GAN-D", "gan_id": "GAN-ID"}[kind]
+
+    def fits(test: Callable[[Defended], bool]) -> Callable[[Defended], bool]:
+        return lambda d: d.kind == kind and d.by_the_paper and d.gan == "wgan" and test(d)
+
+    return (
+        Slot("l_pri", "L_pri", fits(lambda d: d.of("beta") == 0 and not d.consolidates)),
+        Slot("l_pri_l_pub", "L_pri + L_pub", fits(lambda d: d.of("beta") > 0 and not d.consolidates)),
+        Slot("l_ce", f"{shown}(L_CE)", fits(lambda d: d.whole and d.of("gamma") == 0)),
+        Slot("l_fl", f"{shown}(L_FL)", fits(lambda d: d.focal)),
+    )
+
+
+def _structure(gan: str, heading: str) -> Slot:
+    return Slot(gan, heading, lambda d: d.kind == "gan_id" and d.focal and d.gan == gan)
+
+
+# The paper prints MC, AA, FID of the undefended victim; its MC(l_t), which the others are to be compared with, is ours.
+_ORIGINAL = Slot("original", "Original", lambda d: d.kind == "none", (MC_ALL, AA, FID, MC_TARGET))
+_GAN_D = Slot("gan_d", "GAN-D", lambda d: d.kind == "gan_d" and d.focal)
+_GAN_ID = Slot("gan_id", "GAN-ID", lambda d: d.kind == "gan_id" and d.focal and d.gan == "wgan")
+SLOTS: Mapping[str, tuple[Slot, ...]] = {
+    "table2": (
+        _ORIGINAL,
+        Slot("dp", "DP", _dp),
+        Slot("ad_mi", "Ad-mi", lambda d: d.kind == "ad_mi" and not d.output.startswith(_STRIPPED)),
+        _GAN_D,
+        _GAN_ID,
+    ),
+    "table3": (
+        Slot("random_fakes", "Random fake samples", lambda d: d.kind == "random_fakes" and d.focal),
+        _GAN_D,
+        _GAN_ID,
+    ),
+    "table4": _terms("gan_d"),
+    "table5": _terms("gan_id"),
+    "table6": (
+        _ORIGINAL,
+        _structure("infogan", "InfoGAN"),
+        _structure("cgan", "CGAN"),
+        _structure("wgan", "WGAN"),
+    ),
+}
+
+
+def defended(rows: Iterable[Mapping[str, Any]]) -> list[Defended]:
+    """The defenses of a document's rows in its order. Records without a kind have it from the name: `gan_id+ce`."""
+    found: dict[str, Defended] = {}
+    for row in rows:
+        name, settings = str(row["defense"]), row.get("settings") or {}
+        kind = str(row.get("defense_kind") or ("none" if row.get("undefended") else re.split("[+ ]", name)[0]))
+        output = str(row.get("output") or (_STRIPPED if name.endswith(_STRIPPED) else ""))
+        found.setdefault(name, Defended(name, kind, settings, output, len(found)))
+    return list(found.values())
+
+
+def placed(slots: Sequence[Slot], defenses: Sequence[Defended]) -> tuple[list[Defended | None], list[Defended]]:
+    """The defense of each slot (None: the grid has none), and those for which the paper has no column, in order.
+
+    Where several fit, the one that is named as its kind is taken, else the first; the others are columns of ours.
+    """
+    chosen = []
+    for slot in slots:
+        fitting = [d for d in defenses if slot.fits(d)]
+        chosen.append(min(fitting, key=lambda d: (not d.named_as_its_kind, d.position), default=None))
+    return chosen, [d for d in defenses if d not in chosen]

@@ -1,0 +1,203 @@
+"""The choices in a spec: datasets, victims, networks, GANs, attacks and defenses, each checked in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from grid.attack_choices import AttackChoice, is_untrained, untrained
+from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
+from grid.problems import Problem, join_place
+from grid.spec import KEYS, DatasetChoice, DefenseChoice, VictimChoice
+from grid.spec_source import Source
+from tasks.attacks import ATTACKS
+from tasks.attacks.attack import GeneratorAttack
+from tasks.data import DATASETS
+from tasks.data.dataset import Dataset
+from tasks.defenses import DEFENSES
+from tasks.defenses.defense import Defense
+from tasks.gan import GANS
+from tasks.gan.gan import GANChoice
+from tasks.models.classifier import Classifier
+
+
+class ChoiceParser:
+    """Problems pile up in `problems` with paths such as `attacks[1].steps`."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.problems = source, list[Problem]()
+        self.content: dict[str, Any] = {**KEYS, **source.content}
+        self.budget: dict[str, Any] = {}
+
+    def _problem(self, place: str, message: str) -> None:
+        self.problems.append(Problem(place, message))
+
+    def _text(self, place: str, value: object) -> str | None:
+        """A text that may be left out."""
+        if value is not None and not isinstance(value, str):
+            self._problem(place, f"must be a text, got {value!r}")
+        return value if isinstance(value, str) else None
+
+    def _one_of(self, key: str, valid: tuple[str, ...]) -> str:
+        value = self.content[key]
+        if value not in valid:
+            self._problem(key, f"must be one of: {', '.join(valid)}; got {value!r}")
+        return str(value)
+
+    def _items(self, key: str) -> list[tuple[str, Any]]:
+        """(place, value) of each item; a single item need not be a list."""
+        value = self.content[key]
+        if value is None or value == []:
+            self._problem(key, "is missing; give at least one")
+            return []
+        if isinstance(value, list):
+            return [(join_place(key, i), item) for i, item in enumerate(value)]
+        return [(key, value)]
+
+    def _unique(self, key: str, names: list[str]) -> None:
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self._problem(key, f"two entries are called {name!r}; tell them apart with `as:`")
+
+    def _datasets(self) -> tuple[DatasetChoice, ...]:
+        found = []
+        for place, value in self._items("dataset"):
+            entry = parse_entry(value, place, DATASETS, "dataset", self.problems)
+            if entry and (dataset := check_settings(DATASETS[entry.name], entry.settings, place, self.problems)):
+                if not isinstance(dataset, Dataset):
+                    raise TypeError(f"{entry.name} is registered as a dataset but is {type(dataset).__name__}")
+                if dataset.size % 32:
+                    self._problem(join_place(place, "size"), f"must be a multiple of 32, got {dataset.size}")
+                found.append(DatasetChoice(entry.shown or entry.name, dataset, place))
+        self._unique("dataset", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _victims(self) -> tuple[VictimChoice, ...]:
+        found = []
+        for place, value in self._items("victim"):
+            settings = {"arch": value} if isinstance(value, str) else value
+            if not isinstance(settings, dict):
+                self._problem(place, f"expected a network's name or a mapping with `arch:`, got {value!r}")
+                continue
+            weights = self._text(join_place(place, "weights"), settings.get("weights"))
+            shown = self._text(join_place(place, "as"), settings.get("as"))
+            settings = {key: item for key, item in settings.items() if key not in ("weights", "as")}
+            if weights is not None:
+                for key in settings.keys() - {"arch", "width"}:
+                    self._problem(join_place(place, str(key)), "has no use beside `weights:`, which are not trained")
+            checked = self._checked(Classifier, self._network("victim", settings), place)
+            if checked is not None:
+                arch = checked.get("arch", "vgg16_bn")
+                found.append(VictimChoice(str(shown or arch), checked, weights, place))
+        self._unique("victim", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _classifier(self, key: str) -> dict[str, Any]:
+        value = self.content[key]
+        settings = {"arch": value} if isinstance(value, str) else value
+        if not isinstance(settings, dict):
+            self._problem(key, f"expected a network's name or a mapping with `arch:`, got {value!r}")
+            return {}
+        return self._checked(Classifier, self._network(key, settings), key) or {}
+
+    def _network(self, key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings on top of the budget's; a network that is not named is the default one, width included."""
+        base = merged(self.budget.get(key, {}), {} if "arch" in settings else KEYS[key])
+        return merged(base, settings)
+
+    def _checked(self, stage: Any, settings: Mapping[str, Any], place: str) -> dict[str, Any] | None:
+        config = check_settings(settings_model(stage), settings, place, self.problems)
+        return None if config is None else given(config)
+
+    def _gan(self, value: object, place: str) -> GANChoice:
+        entry = parse_entry(value, place, GANS, "GAN", self.problems)
+        if entry is None:
+            return GANChoice()
+        settings = merged(self.budget.get("gans", {}).get(entry.name, {}), entry.settings)
+        return GANChoice(name=entry.name, settings=self._checked(GANS[entry.name], settings, place) or {})
+
+    def _trained(self, gan: GANChoice | None) -> GANChoice | None:
+        """The GAN that a spec's own `steps: 0` leaves untrained: the same at the budget's steps."""
+        if gan is None:
+            return None
+        budgeted = self.budget.get("gans", {}).get(gan.name, {})
+        settings = {name: budgeted.get(name) if name == "steps" else item for name, item in gan.settings.items()}
+        return GANChoice(name=gan.name, settings={name: item for name, item in settings.items() if item is not None})
+
+    def _attacks(self) -> tuple[AttackChoice, ...]:
+        found: list[AttackChoice] = []
+        beside = self._one_of("control", ("none", "untrained")) == "untrained"
+        for place, value in self._items("attacks"):
+            entry = parse_entry(value, place, ATTACKS, "attack", self.problems)
+            if entry is None:
+                continue
+            choice = self._attack(entry)
+            if choice is not None:
+                found.append(choice)
+        for choice in list(found) if beside else ():
+            control = untrained(choice)
+            if control is not None and not choice.control and control.shown not in {c.shown for c in found}:
+                found.insert(found.index(choice) + 1, control)
+        self._unique("attacks", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _attack(self, entry: Entry) -> AttackChoice | None:
+        attack, place = ATTACKS[entry.name], entry.place
+        base = self.budget.get("attacks", {}).get(entry.name, {})
+        settings = {name: value for name, value in entry.settings.items() if name not in ("control", "gan")}
+        parts: dict[str, Any] = {}
+        if issubclass(attack, GeneratorAttack):
+            parts["gan"] = self._gan(entry.settings.get("gan", attack.default_gan), join_place(place, "gan"))
+        elif "gan" in entry.settings:
+            self._problem(join_place(place, "gan"), f"{entry.name} uses no generator")
+        for name, stage in attack.parts.items():
+            own = settings.pop(name, {})
+            if not isinstance(own, dict):
+                self._problem(join_place(place, name), f"expected a mapping of settings, got {own!r}")
+                own = {}
+            parts[name] = self._checked(stage, merged(base.get(name, {}), own), join_place(place, name)) or {}
+        base = {name: value for name, value in base.items() if name not in attack.parts}
+        checked = self._checked(attack, merged(base, settings), place)
+        if checked is None:
+            return None
+        by_hand = is_untrained(parts)
+        known = self._trained(parts.get("gan")) if by_hand else None
+        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place, known, control=by_hand)
+        if "control" not in entry.settings:
+            return choice
+        control = untrained(choice._replace(shown=entry.name))
+        if entry.settings["control"] != "untrained":
+            self._problem(join_place(place, "control"), f"must be: untrained; got {entry.settings['control']!r}")
+        elif control is None:
+            self._problem(join_place(place, "control"), f"{entry.name} has no generator that could be left untrained")
+        return control if control is None or entry.shown is None else control._replace(shown=entry.shown)
+
+    def _defenses(self) -> tuple[DefenseChoice, ...]:
+        found = []
+        for place, value in self._items("defenses"):
+            entry = parse_entry(value, place, DEFENSES, "defense", self.problems)
+            if entry and (defense := self._defense(entry)):
+                shown = self._shown(entry, defense)
+                found += [DefenseChoice(shown + suffix, variant, place) for suffix, variant in defense.variants]
+        self._unique("defenses", [choice.shown for choice in found])
+        return tuple(found)
+
+    def _defense(self, entry: Entry) -> Defense | None:
+        kind = DEFENSES[entry.name]
+        settings = merged(self.budget.get("defenses", {}).get(entry.name, {}), entry.settings)
+        for name, field in kind.model_fields.items():
+            if field.annotation is GANChoice:
+                settings[name] = self._gan(settings.get(name, "wgan"), join_place(entry.place, name))
+        checked = check_settings(kind, settings, entry.place, self.problems)
+        return checked if isinstance(checked, Defense) else None
+
+    def _shown(self, entry: Entry, defense: Defense) -> str:
+        """The row's name; a row with an extension may not carry the paper's bare name."""
+        honest = "+".join((entry.name, *defense.extensions))
+        if entry.shown == entry.name and defense.extensions:
+            text = (
+                f"{entry.name!r} means the published defense; with {', '.join(defense.extensions)} name it {honest!r}"
+            )
+            self._problem(join_place(entry.place, "as"), text)
+        elif entry.shown in DEFENSES and entry.shown != entry.name:
+            self._problem(join_place(entry.place, "as"), f"{entry.shown!r} is another defense; choose another name")
+        return entry.shown or honest
