@@ -194,12 +194,18 @@ def paired_markdown(rows: Sequence[PairedRow]) -> str:
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in READING)]) + "\n"
 
 
+def _signed(difference: float) -> str:
+    """Percentage points with their sign; what rounds to 0 has none."""
+    points = round(100 * difference, 1)
+    return f"{points:+.1f}" if points else "0.0"
+
+
 def _texts(row: PairedRow) -> tuple[str, str]:
     """Difference with its interval, and p with Holm's in brackets."""
     if row.difference is None or row.p is None or row.p_holm is None:
         return NOTHING, NOTHING
-    around = "" if row.low is None or row.high is None else f" [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
-    return f"{100 * row.difference:+.1f}{around}", f"{row.p:.3g} ({row.p_holm:.3g})"
+    around = "" if row.low is None or row.high is None else f" [{_signed(row.low)}, {_signed(row.high)}]"
+    return f"{_signed(row.difference)}{around}", f"{row.p:.3g} ({row.p_holm:.3g})"
 
 
 def _limits(group: Sequence[PairedRow]) -> Iterator[str]:
