@@ -121,7 +121,7 @@ def report(
         bool, typer.Option("--private/--no-private", help="private photographs in pictures, beside the inverted ones")
     ] = True,
     export: Annotated[
-        Path | None, typer.Option(help="copy the records (no weights, no images) into this folder")
+        Path | None, typer.Option(help="copy the records (no weights, no photographs) into this folder")
     ] = None,
 ) -> None:
     """Rebuild tables and pictures from records."""

@@ -21,7 +21,7 @@ from tasks.data.dataset import Catalogue
 from tasks.data.manifest import file_digest
 from tasks.data.split import Audience, Part, Split
 from tasks.gan import GANS
-from tasks.gan.gan import GAN, GANChoice, TargetGAN
+from tasks.gan.gan import GAN, GANChoice, TargetGAN, TrainedGAN
 from tasks.metrics.evaluate import Accuracy
 from tasks.metrics.gan_quality import GANQuality
 from tasks.models.classifier import Classifier, GivenClassifier, Model
@@ -140,7 +140,7 @@ class World:
             GANEntry(
                 dataset=self.choice.shown,
                 structure=structure,
-                settings=gan_settings(GANChoice(name=structure, settings=plain_fields(gan))),
+                settings=gan_settings(GANChoice(name=structure, settings=_shown_settings(gan))),
                 quality=self.named(
                     f"quality of {self.names[gan.key]}",
                     GANQuality(
@@ -175,6 +175,11 @@ class World:
             self._called[name] += 1
             self.names[stage.key] = name if self._called[name] == 1 else f"{name} ({self._called[name]})"
         return stage
+
+
+def _shown_settings(gan: GAN) -> dict[str, Any]:
+    """A GAN's settings, with the steps that it takes: fewer where it starts from another."""
+    return plain_fields(gan) | ({"steps": gan.rounds} if isinstance(gan, TrainedGAN) else {})
 
 
 def of_seed(seed: int) -> str:
