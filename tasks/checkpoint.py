@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load, save
 
+if TYPE_CHECKING:
+    from tasks.context import Context
+
 State = dict[str, Any]
+
+
+class TrainingState:
+    """What a step of a training changes, saved and restored together: a killed run resumes to the same weights."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+        **generators: torch.Generator,
+    ) -> None:
+        self._network, self._optimizer, self._schedule, self._generators = network, optimizer, schedule, generators
+
+    def resume(self, ctx: Context) -> int:
+        """Take up the last checkpoint of a killed run. Returns the steps that were done, 0 without one."""
+        restored = ctx.restore()
+        if restored is None:
+            return 0
+        done, state = restored
+        self._network.load_state_dict(state["network"])
+        restore_optimizer(self._optimizer, state["optimizer"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        for name, generator in self._generators.items():
+            generator.set_state(state[name])
+        return done
+
+    def snapshot(self) -> State:
+        """For `ctx.checkpoint`."""
+        state: State = {"network": self._network.state_dict(), "optimizer": self._optimizer.state_dict()}
+        if self._schedule is not None:  # a schedule's function is code, not state
+            state["schedule"] = {k: v for k, v in self._schedule.state_dict().items() if k != "anneal_func"}
+        return {**state, **{name: generator.get_state() for name, generator in self._generators.items()}}
 
 
 def pack(state: State) -> bytes:

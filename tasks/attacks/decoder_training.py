@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from tasks.attacks.decoder_networks import DecoderNetwork
 from tasks.attacks.oracle import Oracle, oracle
-from tasks.checkpoint import State, restore_optimizer
+from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
 from tasks.models.augment import augment
@@ -101,15 +101,8 @@ def _train(stage: Decoder, ctx: Context, network: DecoderNetwork, images: torch.
         network.parameters(), lr=stage.lr, betas=(stage.beta1, stage.beta2), amsgrad=stage.amsgrad
     )
     draws = ctx.generator("training")
-    first = 0
-    if restored := ctx.restore():
-        first, state = restored
-        network.load_state_dict(state["network"])
-        restore_optimizer(optimizer, state["optimizer"])
-        draws.set_state(state["draws"])
-
-    def snapshot() -> State:
-        return {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "draws": draws.get_state()}
+    state = TrainingState(network, optimizer, draws=draws)
+    first = state.resume(ctx)
 
     network.train()
     for step in range(first, stage.steps):
@@ -120,7 +113,7 @@ def _train(stage: Decoder, ctx: Context, network: DecoderNetwork, images: torch.
         optimizer.step()
         if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
             ctx.log(step + 1, reconstruction=loss.item())
-        ctx.checkpoint(step + 1, snapshot)
+        ctx.checkpoint(step + 1, state.snapshot)
 
 
 def record_predictions(stage: ObservedPredictions, ctx: Context) -> Metrics:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy, relu
 
-from tasks.checkpoint import State, restore_optimizer
+from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.models.augment import augment
 from tasks.models.initialise import initialise
@@ -108,15 +108,8 @@ def _train(stage: Purifier, ctx: Context, network: PurifierNetwork, vectors: tor
     """`stage.steps` steps of Adam on random vectors; a killed run resumes to the same weights."""
     optimizer = torch.optim.Adam(network.parameters(), lr=stage.lr)
     draws = ctx.generator("training")
-    first = 0
-    if restored := ctx.restore():
-        first, state = restored
-        network.load_state_dict(state["network"])
-        restore_optimizer(optimizer, state["optimizer"])
-        draws.set_state(state["draws"])
-
-    def snapshot() -> State:
-        return {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "draws": draws.get_state()}
+    state = TrainingState(network, optimizer, draws=draws)
+    first = state.resume(ctx)
 
     network.train()
     for step in range(first, stage.steps):
@@ -129,4 +122,4 @@ def _train(stage: Purifier, ctx: Context, network: PurifierNetwork, vectors: tor
         optimizer.step()
         if (step + 1) % LOG_EVERY == 0 or step + 1 == stage.steps:
             ctx.log(step + 1, **{name: term.item() for name, term in terms.items()})
-        ctx.checkpoint(step + 1, snapshot)
+        ctx.checkpoint(step + 1, state.snapshot)

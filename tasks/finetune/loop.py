@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from tasks.checkpoint import State, restore_optimizer
+from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.finetune.ewc import consolidate, ewc_penalty, fisher_diagonal, normalise_fisher, sampled_labels
 from tasks.finetune.losses import defense_objective, private_loss, public_loss
@@ -54,19 +54,8 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
     optimizer = torch.optim.SGD(network.parameters(), lr=stage.lr, momentum=stage.momentum)
     draws = ctx.generator("finetune")
     batches = _Batches(stage, ctx, draws)
-    first = 0
-    if restored := ctx.restore():
-        first, state = restored
-        network.load_state_dict(state["network"])
-        restore_optimizer(optimizer, state["optimizer"])
-        draws.set_state(state["draws"])
-
-    def snapshot() -> State:
-        return {
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "draws": draws.get_state(),
-        }
+    state = TrainingState(network, optimizer, draws=draws)
+    first = state.resume(ctx)
 
     for step in range(first, stage.steps):
         l_pri, l_pub, l_replay, terms = _fake_terms(stage, network, batches)
@@ -84,7 +73,7 @@ def finetune(stage: Finetune, ctx: Context) -> Metrics:
             consolidate(parameters, anchors, fisher, rate * stage.omega * stage.lambda3)
         if logged:
             ctx.log(step + 1, **terms)
-        ctx.checkpoint(step + 1, snapshot)
+        ctx.checkpoint(step + 1, state.snapshot)
     save_network(network, ctx.out)
     moved = sum(float((p.detach() - anchors[name]).square().sum()) for name, p in parameters.items())
     last = {name: value for name, value in ctx.curves[-1].items() if name != "step"}

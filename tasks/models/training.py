@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from tasks.checkpoint import State, restore_optimizer
+from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.models.architectures import Network, build
 from tasks.models.augment import augment
@@ -43,23 +43,8 @@ def train_classifier(stage: Classifier, ctx: Context, objective: Objective | Non
         optimizer, max_lr=stage.lr, total_steps=stage.epochs * per_epoch, cycle_momentum=False
     )
     order, changes = ctx.generator("order"), ctx.generator("augment")
-    first = 0
-    if restored := ctx.restore():
-        first, state = restored
-        network.load_state_dict(state["network"])
-        restore_optimizer(optimizer, state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        order.set_state(state["order"])
-        changes.set_state(state["augment"])
-
-    def snapshot() -> State:
-        return {
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": {k: v for k, v in schedule.state_dict().items() if k != "anneal_func"},
-            "order": order.get_state(),
-            "augment": changes.get_state(),
-        }
+    state = TrainingState(network, optimizer, schedule, order=order, augment=changes)
+    first = state.resume(ctx)
 
     for epoch in range(first, stage.epochs):
         network.train()
@@ -79,7 +64,7 @@ def train_classifier(stage: Classifier, ctx: Context, objective: Objective | Non
                 totals[name] = totals.get(name, 0.0) + value.item()
         means = {name: total / per_epoch for name, total in totals.items()}
         ctx.log(epoch + 1, **means, lr=float(schedule.get_last_lr()[0]))
-        ctx.checkpoint(epoch + 1, snapshot)
+        ctx.checkpoint(epoch + 1, state.snapshot)
     save_network(network, ctx.out)
     metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": ctx.curves[-1]["loss"]}
     if stage.val is not None:

@@ -250,3 +250,14 @@ def test_a_control_that_is_written_as_a_number_meets_the_same_targets(tmp_path: 
     by_hand = {"name": "mirror", "as": "noise", "gan": {"name": "stylegan", "steps": 0}}
     plan = planned(tmp_path, attacks=["mirror", by_hand], defenses=["gan_d"])
     assert targets(plan, "gan_d", "noise") == targets(plan, "gan_d", "mirror")
+
+
+def test_a_gan_that_starts_from_another_shows_the_steps_that_it_takes(tmp_path: Path) -> None:
+    gan = {"name": "inversion", "start": "undefended", "steps": 5, "init_steps": 2}
+    plan = planned(tmp_path, attacks=[{"name": "dmi", "gan": gan}], defenses=["none", "gan_id"])
+    shown = {
+        bool(getattr(e.quality.gan, "init", None)): e.settings["gan_steps"]
+        for e in plan.gans
+        if e.structure == "inversion"
+    }
+    assert shown == {False: 5, True: 2}

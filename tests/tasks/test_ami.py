@@ -22,7 +22,8 @@ from tasks.data.pixels import to_uint8
 from tasks.data.split import Split
 from tasks.data.synthetic import SyntheticSplit
 from tasks.models.training import predict
-from tests.lab import CLASSES, KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import CLASSES, Lab
+from tests.resuming import killed_and_resumed
 
 SMALL: dict[str, Any] = {"width": 8, "batch": 16, "lr": 2e-3, "steps": 300}
 
@@ -287,16 +288,7 @@ def test_weights_are_loaded_strictly(lab: Lab) -> None:
 @pytest.mark.parametrize("kill_at", [1, 3, 4])
 def test_a_killed_decoder_ends_as_an_undisturbed_one(lab: Lab, kill_at: int) -> None:
     stage = tiny(lab, copies=1)
-    calm = lab.context(stage)
-    metrics = stage.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        stage.run(lab.context(stage, checkpoints=storage))
-    storage.kill_at = None
-    resumed = lab.context(stage, checkpoints=storage)
-    assert stage.run(resumed) == metrics
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
+    killed_and_resumed(lab, stage, kill_at)
 
 
 def test_what_does_not_fit_is_refused(lab: Lab) -> None:

@@ -14,7 +14,8 @@ from tasks.attacks.batchnorm_matching import moved, watched
 from tasks.attacks.deepinversion import WITHOUT_BATCHNORM, DeepInversion
 from tasks.models.architectures import build
 from tasks.models.classifier import Arch
-from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import Lab
+from tests.resuming import killed_and_resumed
 
 
 def stage(lab: Lab, **fields: Any) -> DeepInversion:
@@ -131,13 +132,4 @@ def test_its_cost_and_its_terms_are_recorded(lab: Lab) -> None:
 @pytest.mark.parametrize("kill_at", [1, 3, 4])
 def test_a_killed_attack_ends_as_an_undisturbed_one(lab: Lab, kill_at: int) -> None:
     attack = stage(lab, steps=4, flip=True)
-    calm = lab.context(attack)
-    metrics = attack.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        attack.run(lab.context(attack, checkpoints=storage))
-    storage.kill_at = None
-    resumed = lab.context(attack, checkpoints=storage)
-    assert attack.run(resumed) == metrics
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
+    killed_and_resumed(lab, attack, kill_at)

@@ -17,6 +17,7 @@ from tasks.models.architectures import build
 from tasks.models.classifier import Classifier, GivenClassifier
 from tasks.models.private_classifier import DPClassifier
 from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.resuming import killed_and_resumed
 from tests.tasks.dp_lab import C, public, stage, training
 from tests.tasks.test_finetune import defender
 
@@ -76,15 +77,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
 
 def test_a_killed_training_by_sgd_too(lab: Lab) -> None:
     made = stage(lab)
-    calm = lab.context(made)
-    made.run(calm)
-    storage = MemoryCheckpoints(1)
-    with pytest.raises(KilledError):
-        made.run(lab.context(made, checkpoints=storage))
-    storage.kill_at = None
-    resumed = lab.context(made, checkpoints=storage)
-    made.run(resumed)
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
+    killed_and_resumed(lab, made, 1)
 
 
 def test_without_epsilon_it_learns_and_claims_nothing(lab: Lab) -> None:

@@ -24,7 +24,8 @@ from tasks.gan.latents import blocks, draw, project
 from tasks.models.architectures import Network
 from tasks.models.classifier import Classifier
 from tasks.models.inference import inference_copy
-from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import Lab
+from tests.resuming import killed_and_resumed
 
 STRUCTURES: dict[str, type[TrainedGAN]] = {name: kind for name, kind in GANS.items() if issubclass(kind, TrainedGAN)}
 SMALL: dict[str, Any] = {  # of these, a structure takes what it has fields for
@@ -105,19 +106,7 @@ def test_it_learns_its_images_and_steps_0_is_the_control(lab: Lab, name: str) ->
 def test_a_killed_training_ends_as_an_undisturbed_one(lab: Lab, name: str, kill_at: int) -> None:
     """`kill_at` 4 is after the last step: what is left is only to write the product."""
     stage = build(lab, STRUCTURES[name], steps=4)
-    calm = lab.context(stage)
-    metrics = stage.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    torch.manual_seed(kill_at)
-    with pytest.raises(KilledError):
-        stage.run(lab.context(stage, checkpoints=storage))
-    storage.kill_at = None
-    resumed = lab.context(stage, checkpoints=storage)
-    before = torch.get_rng_state()
-    assert stage.run(resumed) == metrics
-    assert torch.equal(torch.get_rng_state(), before)
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
+    killed_and_resumed(lab, stage, kill_at)
 
 
 @every_structure

@@ -18,7 +18,8 @@ from tasks.models.bottleneck_network import BottleneckNetwork
 from tasks.models.classifier import GivenClassifier
 from tasks.models.inference import inference_copy
 from tasks.models.training import accuracy, features, predict, train_classifier
-from tests.lab import CLASSES, KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import CLASSES, Lab, folder_digests
+from tests.resuming import killed_and_resumed
 from tests.tasks import attack_contract
 from tests.tasks.test_finetune import defender
 
@@ -163,19 +164,7 @@ def test_the_inference_copy_is_equal(lab: Lab) -> None:
 @pytest.mark.parametrize("kill_at", [1, 3])
 def test_a_killed_training_ends_as_an_undisturbed_one(lab: Lab, kill_at: int) -> None:
     stage = model(lab, epochs=3, dropout=0.3, augment=True)
-    calm = lab.context(stage)
-    metrics = stage.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        stage.run(lab.context(stage, checkpoints=storage))
-    storage.kill_at = None
-    torch.manual_seed(11)
-    resumed = lab.context(stage, checkpoints=storage)
-    before = torch.get_rng_state()
-    assert stage.run(resumed) == metrics
-    assert torch.equal(torch.get_rng_state(), before), "no draw from the global generator"
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
+    killed_and_resumed(lab, stage, kill_at)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -11,7 +11,8 @@ from tasks.attacks.attack import Inverted
 from tasks.attacks.pixels import process
 from tasks.attacks.privacy import Privacy
 from tasks.inversion.search import Where
-from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import Lab
+from tests.resuming import killed_and_resumed
 
 
 def stage(lab: Lab, **fields: Any) -> Privacy:
@@ -88,12 +89,4 @@ def test_momentum_is_used(lab: Lab) -> None:
 @pytest.mark.parametrize("kill_at", [1, 4, 9])
 def test_a_killed_attack_ends_as_an_undisturbed_one(lab: Lab, kill_at: int) -> None:
     attack = stage(lab, steps=9, chunk=2, process="denoise", process_every=2, stop_below=0.5)
-    calm = lab.context(attack)
-    metrics = attack.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        attack.run(lab.context(attack, checkpoints=storage))
-    storage.kill_at = None
-    resumed = lab.context(attack, checkpoints=storage)
-    assert attack.run(resumed) == metrics
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
+    killed_and_resumed(lab, attack, kill_at)

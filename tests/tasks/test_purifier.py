@@ -14,7 +14,8 @@ from tasks.defenses.purifier import Purification, Purified, PurifierSettings
 from tasks.defenses.purifier_training import label_loss, permute_labels, reconstruction_loss
 from tasks.models.training import predict
 from tasks.models.wrapped_record import dispersion, distortion, label_agreement
-from tests.lab import CLASSES, KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import CLASSES, Lab
+from tests.resuming import killed_and_resumed
 from tests.tasks.wrapped_lab import defender, network, pictures, purified, purifier
 
 
@@ -126,17 +127,7 @@ def test_how_gradients_pass_needs_no_new_training(lab: Lab) -> None:
 @pytest.mark.parametrize("kill_at", [1, 3, 4])
 def test_a_killed_training_ends_as_an_undisturbed_one(lab: Lab, kill_at: int) -> None:
     stage = purifier(lab, steps=4)
-    calm = lab.context(stage)
-    metrics = stage.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        stage.run(lab.context(stage, checkpoints=storage))
-    storage.kill_at = None
-    resumed = lab.context(stage, checkpoints=storage)
-    assert stage.run(resumed) == metrics
-    assert resumed.resumed_from is not None
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
+    killed_and_resumed(lab, stage, kill_at)
 
 
 def test_weights_are_loaded_strictly(lab: Lab) -> None:

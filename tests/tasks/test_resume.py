@@ -1,4 +1,4 @@
-"""KilledError at any checkpoint, a stage resumes inside itself and ends with the same bytes, curves and metrics."""
+"""Killed at any checkpoint, a stage resumes inside itself and ends with the same bytes, curves and metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tasks.finetune.finetune import Finetune, Pair
 from tasks.models.classifier import Classifier
 from tasks.stage import Stage
 from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.resuming import killed_and_resumed
 from tests.tasks.attack_contract import build
 
 
@@ -51,18 +52,7 @@ STAGES = {f.__name__: f for f in (classifier, classifier_sgd, wgan, finetune, at
 def test_a_killed_stage_ends_as_an_undisturbed_one(lab: Lab, name: str, kill_at: int) -> None:
     """`kill_at` 4 is after the last step: what is left is only to write the product."""
     stage = STAGES[name](lab)
-    calm = lab.context(stage)
-    metrics = stage.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        stage.run(lab.context(stage, checkpoints=storage))
-    assert storage.writes == kill_at
-    storage.kill_at = None
-    resumed = lab.context(stage, checkpoints=storage)
-    assert stage.run(resumed) == metrics
-    assert resumed.resumed_from is not None
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
+    killed_and_resumed(lab, stage, kill_at)
 
 
 def test_checkpointing_itself_changes_nothing(lab: Lab) -> None:

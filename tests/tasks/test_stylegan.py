@@ -20,8 +20,9 @@ from tasks.gan.stylegan_layers import Blur, EqualConv, EqualLinear, StyledConv, 
 from tasks.gan.stylegan_networks import StyleCritic, StyleGenerator, style_layers, widths
 from tasks.gan.training import Play
 from tasks.models.inference import inference_copy
-from tests.lab import KilledError, Lab, MemoryCheckpoints, folder_digests
+from tests.lab import Lab
 from tests.oracles.shapes import normal
+from tests.resuming import killed_and_resumed
 
 T = TypeVar("T")
 TINY = {"latent_dim": 6, "style_dim": 5, "mapping_layers": 2, "width": 4, "max_width": 8, "batch": 4}
@@ -343,18 +344,8 @@ def test_r1_is_lazy_and_as_many_times_as_strong(lab: Lab, monkeypatch: pytest.Mo
 def test_a_killed_training_ends_as_an_undisturbed_one(lab: Lab, kill_at: int) -> None:
     """Killed between steps with and without R1, and after the last."""
     stage = stylegan(lab, n_critic=2)
-    calm = lab.context(stage)
-    metrics = stage.run(calm)
-    storage = MemoryCheckpoints(kill_at)
-    with pytest.raises(KilledError):
-        stage.run(lab.context(stage, checkpoints=storage))
-    storage.kill_at = None
-    torch.manual_seed(kill_at)
-    resumed = lab.context(stage, checkpoints=storage)
-    assert stage.run(resumed) == metrics
+    resumed = killed_and_resumed(lab, stage, kill_at)
     assert resumed.resumed_from == kill_at
-    assert folder_digests(resumed.out) == folder_digests(calm.out)
-    assert resumed.curves == calm.curves
 
 
 def test_training_moves_samples_towards_the_faces(lab: Lab) -> None:
