@@ -14,6 +14,7 @@ from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
 from tasks.models.augment import augment
+from tasks.models.chunks import in_chunks
 from tasks.models.initialise import initialise
 from tasks.models.training import predict
 from tasks.stage import Metrics
@@ -46,13 +47,7 @@ def load_decoder(stage: Decoder, ctx: Context) -> DecoderNetwork:
 @torch.no_grad()
 def paint(network: DecoderNetwork, predictions: torch.Tensor) -> torch.Tensor:
     """Images (n, c, s, s) in [-1, 1] of confidences (n, classes), on the CPU; batches have one, padded, shape."""
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for vectors in predictions.split(CHUNK):
-        padded = torch.cat([vectors, vectors[-1:].expand(CHUNK - len(vectors), -1)])
-        parts.append(network(padded.to(device))[: len(vectors)].cpu())
-    return torch.cat(parts)
+    return in_chunks(network.eval(), predictions, CHUNK, next(network.parameters()).device)
 
 
 def pairs(stage: Decoder, ctx: Context) -> tuple[torch.Tensor, torch.Tensor, int]:

@@ -10,6 +10,7 @@ import torch
 from tasks.attacks.style_space import clip_to_box, sampled_box, truncated
 from tasks.context import Context
 from tasks.gan.latents import draw, project
+from tasks.models.chunks import in_chunks
 from tasks.models.inference import inference_copy
 
 if TYPE_CHECKING:
@@ -56,13 +57,8 @@ class StylePool:
         """`judge` (images -> (n,)) of styles (n, d): a call for every BLOCK of them."""
         return torch.cat([judge(self.pictures(block)) for block in styles.split(BLOCK)])
 
-    @torch.no_grad()
     def _in_chunks(self, function: Function, rows: torch.Tensor) -> torch.Tensor:
-        parts = []
-        for part in rows.split(CHUNK):
-            padded = torch.cat([part, part[-1:].expand(CHUNK - len(part), -1)]).to(self._device)
-            parts.append(function(padded)[: len(part)].cpu())
-        return torch.cat(parts)
+        return in_chunks(function, rows, CHUNK, self._device)
 
 
 def best_first(scores: torch.Tensor, images: int, each: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ from tasks.gan.latents import draw, project
 from tasks.inversion.losses import discrimination_loss, identification_loss, inversion_loss
 from tasks.inversion.search import Found, Search, Where
 from tasks.inversion.settings import LatentSettings
+from tasks.models.chunks import in_chunks
 from tasks.models.inference import inference_copy
 
 
@@ -62,9 +63,4 @@ def invert(
 @torch.no_grad()
 def paint(generator: nn.Module, latents: torch.Tensor, chunk: int) -> torch.Tensor:
     """G(z) for (n, d) in batches of a fixed, padded shape -> (n, c, s, s) in [-1, 1] on the CPU."""
-    generator.eval()
-    parts = []
-    for z in latents.split(chunk):
-        padded = torch.cat([z, z[-1:].expand(chunk - len(z), -1)])
-        parts.append(generator(padded)[: len(z)].cpu())
-    return torch.cat(parts)
+    return in_chunks(generator.eval(), latents, chunk, latents.device)

@@ -14,6 +14,7 @@ from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.models.architectures import Network, build
 from tasks.models.augment import augment
+from tasks.models.chunks import in_chunks
 from tasks.models.initialise import initialise
 from tasks.models.weights import misfits
 from tasks.stage import Metrics
@@ -147,18 +148,11 @@ def features(network: Network, images: torch.Tensor) -> torch.Tensor:
     return _in_batches(network, network.features, images)
 
 
-@torch.no_grad()
 def _in_batches(
     network: Network, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor
 ) -> torch.Tensor:
-    """`function` of all images in batches of a fixed size, the last one padded: rounding sees one shape."""
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for chunk in images.split(EVAL_BATCH):
-        padded = torch.cat([chunk, chunk[-1:].expand(EVAL_BATCH - len(chunk), -1, -1, -1)]).to(device)
-        parts.append(function(padded.contiguous(memory_format=torch.channels_last))[: len(chunk)].cpu())
-    return torch.cat(parts)
+    device = next(network.eval().parameters()).device
+    return in_chunks(lambda x: function(x.contiguous(memory_format=torch.channels_last)), images, EVAL_BATCH, device)
 
 
 def accuracy(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
