@@ -107,9 +107,9 @@ def rate(outcomes: pa.Table, column: str) -> Rate:
 def pooled_rate(by_label: Mapping[int, list[float]]) -> Rate:
     """Share of hits, labels pooled.
 
-    Interval: bootstrap clustered by label, since a label's images share one model and succeed or fail
-    together. Where that is a point (all labels agree, so 0 of 160 would read as certain) and for a single
-    label: Wilson over the images.
+    Interval: bootstrap clustered by label, since a label's images share one person and often one model, and
+    succeed or fail together. Where that is a point (all labels agree, so 0 of 160 would read as certain) and for
+    a single label: Wilson over the images.
     """
     value = pooled_mean(by_label)
     if len(by_label) > 1:
@@ -151,9 +151,10 @@ def overall_accuracy(records: Records, cells: list[Cell]) -> Rate:
 
 
 def target_accuracy(records: Records, cells: Iterable[Cell]) -> tuple[Rate, int]:
-    """MC(l_t): accuracy on the test images of the protected labels, and their number; interval as `rate`.
+    """MC(l_t): accuracy on the test images of the protected labels, and their number; interval: see `pooled_rate`.
 
-    A model that several cells share counts each of its labels once.
+    With `protect: single` every label is tested on a model of its own, and its images share that model's luck as an
+    attack's images do: labels are what is drawn. A model that several cells share counts each of its labels once.
     """
     pairs = sorted({(cell["accuracy"], cell["label"]) for cell in cells if cell["accuracy"] in records.predictions})
     by_label: dict[int, list[float]] = {}

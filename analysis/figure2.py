@@ -7,24 +7,21 @@ highest probability, which an attacker could choose as well; no evaluator has a 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.figure2_drawing import Block, draw
-from analysis.picture import Pixels, first_cells, of_person
+from analysis.figure2_picture import Block, draw
+from analysis.paper_tables import named
 from analysis.records import OUTCOMES, UNREADABLE, Document, counted_attack
+from analysis.stored_images import GridRow, Pixels, first_cells, of_person, surest
 from grid.export import read_image
 from grid.store import Store
 
 PEOPLE = 4  # protected labels of each dataset and victim, the first ones
-_SCORES = "samples.parquet"
 _JUDGED = ("p_evaluator", "p_second", "top1_evaluator", "top1_second", "knn_sqdist")
-GridRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +54,12 @@ class Shown:
     knn_sqdist: float | None = None
 
 
-def wants_figure2(document: Document) -> bool:
-    """Whether the document's spec asks for it: `paper: figure2`, or a list that has it."""
-    asked = (document.get("spec") or {}).get("paper")
-    return "figure2" in ([asked] if isinstance(asked, str) else asked or [])
-
-
 def figure2(document: Document, store: Store) -> list[Shown]:
     """The tiles: by dataset and victim, person, attack and defense, each in the document's order.
 
     Empty where the spec does not ask for the figure. Equal for a store and for records that were exported from it.
     """
-    if not wants_figure2(document):
+    if "figure2" not in named(document):
         return []
     found = []
     for rows in _groups(document).values():
@@ -84,16 +75,6 @@ def shown_images(document: Document, store: Store) -> dict[str, list[int]]:
         if tile.stage is not None and tile.image is not None:
             found.setdefault(tile.stage, []).append(tile.image)
     return {key: sorted(set(images)) for key, images in sorted(found.items())}
-
-
-def figure2_csv(tiles: Sequence[Shown]) -> str:
-    """A header and a line per tile; what is not there is empty."""
-    names = [field.name for field in fields(Shown)]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(tile, name) for name in names] for tile in tiles)
-    return out.getvalue()
 
 
 def figure2_pictures(
@@ -184,30 +165,17 @@ def _shown(row: GridRow, label: int, store: Store) -> Shown:
     about = {name: row[name] for name in ("dataset", "victim", "attack", "defense")}
     people = {name: next((cell[name] for cell in cells if cell.get(name) is not None), None) for name in _WHO}
     about |= {"label": label, **people, "person": people["person"] or ""}
-    best: dict[str, Any] = {}
+    attacks: dict[str, Mapping[str, Any]] = {}
     for cell in cells:
-        key = counted_attack(cell, records.get(cell["evaluate"]))
-        chosen = _surest(store, key)
-        if chosen is not None and (not best or chosen[1] > best["target_p"]):
-            image, target_p = chosen
-            best = {"seed": cell["seed"], "stage": key, "rerun": key != cell["attack"], "image": image}
-            best |= {"target_p": target_p, **_judged(store, cell["evaluate"], image)}
-    return Shown(**about, **best)
+        attacks.setdefault(counted_attack(cell, records.get(cell["evaluate"])), cell)
+    for stage, image, target_p in surest(store, attacks)[:1]:
+        cell = attacks[stage]
+        chosen = {"seed": cell["seed"], "stage": stage, "rerun": stage != cell["attack"], "image": image}
+        about |= {**chosen, "target_p": target_p, **_judged(store, cell["evaluate"], image)}
+    return Shown(**about)
 
 
 _WHO = ("person", "decoy", "decoy_person")
-
-
-def _surest(store: Store, key: str) -> tuple[int, float] | None:
-    """(image, p) of an attack's stage with the target's highest p(l_t); ties go to the first. None if not there."""
-    try:
-        scores = store.load(key).table(_SCORES)["target_p"].to_numpy()
-    except UNREADABLE:
-        return None
-    known = np.nan_to_num(scores, nan=-1.0)
-    if not known.size:
-        return None
-    return int(known.argmax()), float(known.max())
 
 
 def _judged(store: Store, evaluate: str, image: int) -> dict[str, Any]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv as csv_writer
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from analysis.rows import ComparisonRow, LabelRow, columns
+from analysis.rows import ComparisonRow, columns
 from analysis.wording import SECOND, WIDE, Remark, groups, title, used
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -28,16 +32,21 @@ _LATEX = {
 }
 
 
-def csv(rows: Sequence[ComparisonRow] | Sequence[LabelRow], row_type: type | None = None) -> str:
-    """A header and one line a row; fractions in [0, 1] in full precision; what was not measured is empty.
+def csv(rows: Sequence[DataclassInstance], row_type: type[DataclassInstance] | None = None) -> str:
+    """A header and one line a row, fields in order: fractions in [0, 1] in full precision; what is not there is empty.
 
-    row_type: gives the header where there are no rows (default ComparisonRow).
+    row_type: the rows' dataclass, for the header where there are no rows (default ComparisonRow).
     """
     names = columns(type(rows[0]) if rows else row_type or ComparisonRow)
+    return csv_text(names, ([getattr(row, name) for name in names] for row in rows))
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A header and lines; None is empty."""
     out = io.StringIO()
     writer = csv_writer.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    writer.writerow(header)
+    writer.writerows(lines)
     return out.getvalue()
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.picture import Panel, draw
+from analysis.drawing import as_png, default_style, new_figure
+from analysis.panel_picture import Panel, draw
 from analysis.records import UNREADABLE, Document, Records
 from analysis.wording import number, seconds
 from grid.store import Store
 
 if TYPE_CHECKING:
-    from analysis.picture import Pixels
+    from analysis.stored_images import Pixels
 
 CURVES = "curves.parquet"
 SAMPLES = "samples.safetensors"
@@ -72,16 +71,6 @@ def _row(entry: Mapping[str, Any], records: Records) -> GANRow:
     )
 
 
-def gans_csv(rows: Sequence[GANRow]) -> str:
-    """A header and a line per GAN; what was not measured is empty."""
-    names = [field.name for field in fields(GANRow)]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
-    return out.getvalue()
-
-
 def gans_markdown(rows: Sequence[GANRow]) -> str:
     """The same for people."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|" + "--:|" * 5]
@@ -134,11 +123,9 @@ def _short(name: str) -> str:
     return name.replace(" against ", "\nagainst ")
 
 
+@default_style()
 def _curves(entries: Sequence[Mapping[str, Any]], store: Store) -> bytes | None:
     """Quality over training steps, a line per GAN, a panel per measure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     lines = []
     for entry in entries:
         try:
@@ -149,8 +136,7 @@ def _curves(entries: Sequence[Mapping[str, Any]], store: Store) -> bytes | None:
             lines.append((entry["name"], curve))
     if not lines:
         return None
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width=13, height=4.2)
     for panel, name in enumerate(QUALITY, start=1):
         axes = figure.add_subplot(1, len(QUALITY), panel)
         for label, curve in lines:
@@ -160,6 +146,4 @@ def _curves(entries: Sequence[Mapping[str, Any]], store: Store) -> bytes | None:
             highest = np.quantile([value for _, curve in lines for value in curve[name]], 0.9)
             axes.set_ylim(0, float(highest) * 1.1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
-    return out.getvalue()
+    return as_png(figure)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from analysis.drawing import as_png, default_style, new_figure
+from analysis.formats import csv_text
 from analysis.records import Document
 from analysis.rows import ComparisonRow
 
@@ -58,27 +58,22 @@ def levers(document: Document, rows: Sequence[ComparisonRow]) -> list[Lever]:
 
 def levers_csv(found: Sequence[Lever]) -> str:
     """A line per point; fractions in [0, 1]."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*NAMES, *MEASURED])
+    lines = []
     for lever in found:
         for value, row in lever.points:
             measured = [getattr(row, name) for name in MEASURED]
-            writer.writerow([row.dataset, row.victim, lever.attack, lever.setting, value, row.attack, *measured])
-    return out.getvalue()
+            lines.append([row.dataset, row.victim, lever.attack, lever.setting, value, row.attack, *measured])
+    return csv_text([*NAMES, *MEASURED], lines)
 
 
+@default_style()
 def levers_png(found: Sequence[Lever], chance: float | None) -> bytes:
     """AA top-1 with its interval against each lever, a panel per lever, attacks line by line."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     several = len({lever[:2] for lever in found}) > 1
     attacks = list(dict.fromkeys(lever[:3] for lever in found))
     lines = [[lever for lever in found if lever[:3] == attack] for attack in attacks]
     columns = max(len(line) for line in lines)
-    figure = Figure(figsize=(3.1 * columns, 2.7 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width=3.1 * columns, height=2.7 * len(lines))
     axes = figure.subplots(len(lines), columns, squeeze=False)
     for line, panels in zip(lines, axes, strict=True):
         for panel in panels[len(line) :]:
@@ -98,9 +93,7 @@ def levers_png(found: Sequence[Lever], chance: float | None) -> bytes:
             panel.title.set_fontsize(9)
             if chance is not None:
                 panel.axhline(100 * chance, linestyle=":", linewidth=1, color="grey")
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=100, metadata={"Software": None})
-    return out.getvalue()
+    return as_png(figure)
 
 
 def _percent(row: ComparisonRow) -> tuple[float, float, float] | None:

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.comparison import RATES
-from analysis.formats import escape_markdown, markdown_line
 from analysis.intervals import cluster_bootstrap, pooled_mean
-from analysis.permutation import EXACT, FLIPS, holm, sign_flip_p, smallest_p
-from analysis.records import ROW_COLUMNS, Document, Records
-from analysis.wording import NOTHING, SECOND
+from analysis.permutation import EXACT, holm, sign_flip_p, smallest_p
+from analysis.records import ROW_COLUMNS, Document, Records, evaluations
 
-HEADINGS = {
-    "aa_top1": "AA top-1",
-    "aa_top5": "AA top-5",
-    "aa_top1_second": f"AA top-1 {SECOND}",
-    "aa_top5_second": f"AA top-5 {SECOND}",
-}
-LEVEL = 0.05
-READING = (
-    "Differences in percentage points, defended minus undefended, over the same protected labels and seeds: below 0 "
-    "the attack gets less from the defended model. In brackets 95% by a bootstrap clustered by label; it is too narrow "
-    "where labels are few, and absent where it has nothing to vary.",
-    "p: how often a difference as large, in either direction, comes up if the signs of whole labels (all their seeds "
-    f"together) are flipped: every flip up to {EXACT} labels, {FLIPS} random ones beyond. In brackets after Holm's "
-    "correction over the rows of the table, for each measure by itself.",
-    "Where an attack did not converge on the defended model it was run again, and the outcome that is worse for the "
-    "defense counts; the undefended model has no such second try. Cells that were not evaluated make no pair.",
-    "A large p says that these labels cannot tell, never that a defense has no effect: read the difference and its "
-    "interval. A small p speaks of these attacks on these labels' models, not of attacks to come.",
-    f"{SECOND} second evaluator: used for selection, where anything is selected; F\\_E never is.",
-)
 Pair = tuple[int, int]  # label, seed
 
 
@@ -44,11 +20,16 @@ class PairedRow:
     """One line of paired.csv: one measure of one defended row beside the undefended row `against`.
 
     labels, pairs: protected labels and (label, seed) pairs that both rows have; pairs_missing: planned ones that
-    they have not. undefended, defended: mean AA over the pairs, each with the same weight; difference: defended
-    minus undefended, so a defense that helps is below 0; low, high: its 95% interval, None where it cannot be
-    told (one label, or all pairs alike). p: two-sided, see `sign_flip_p`; p_holm: among the rows of the same
-    dataset and victim, for the same measure, of which there are `rows_tested`; p_smallest: the least p that so
+    they have not. undefended, defended: mean AA over the pairs, each with the same weight; *_confidence: mean
+    target_confidence over them; where it is low the attack did not converge, and a low AA is no evidence. difference:
+    defended minus undefended, so a defense that helps is below 0; low, high: its 95% interval, None where it cannot
+    be told (one label, or all pairs alike). p: two-sided, see `sign_flip_p`; p_holm: among the measurements of the
+    same dataset and victim, for the same measure, of which there are `rows_tested`; p_smallest: the least p that so
     many labels can give, before Holm; method: exact or monte_carlo.
+
+    same_as: the row whose evaluations are this row's own, every one of them; "" for a measurement of its own. Where
+    that is `against`, the difference is 0 whatever the numbers, so nothing is tested: no p. Where it is an earlier
+    defended row, both have its p, and Holm counts them once.
     """
 
     dataset: str
@@ -62,6 +43,8 @@ class PairedRow:
     pairs_missing: int
     undefended: float | None = None
     defended: float | None = None
+    undefended_confidence: float | None = None
+    defended_confidence: float | None = None
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -70,6 +53,7 @@ class PairedRow:
     p_smallest: float | None = None
     rows_tested: int = 0
     method: str = ""
+    same_as: str = ""
 
 
 def paired_rows(records: Records) -> list[PairedRow]:
@@ -82,33 +66,49 @@ def paired_rows(records: Records) -> list[PairedRow]:
     found: list[PairedRow] = []
     rows = records.document["rows"]
     bases = _undefended_rows(records.document)
-    before = {base: _cell_means(records, base) for base in bases.values()}
+    sides = {base: _side(records, base) for base in bases.values()}
+    firsts: dict[Any, Mapping[str, Any]] = {}
+    measured: list[Any] = []
     for position, row in enumerate(rows):
         base = bases.get(_place(row))
         if row.get("control") or row.get("undefended") or base is None:
             continue
-        after = _cell_means(records, position)
+        after, what = _side(records, position), (_place(row)[:2], evaluations(row))
+        first = firsts.setdefault(what, row)
+        nothing_new = evaluations(row) == evaluations(rows[base])
+        twin = rows[base] if nothing_new else first if first is not row else None
+        about = {name: row[name] for name in ROW_COLUMNS}
+        about |= {"against": rows[base]["defense"], "same_as": _named(twin, row) if twin else ""}
         planned = {(cell["label"], cell["seed"]) for cell in row["cells"]}
-        names = {name: row[name] for name in ROW_COLUMNS}
         for measure in RATES:
-            line = _compared(before[base][measure], after[measure], planned)
-            found.append(PairedRow(**names, against=rows[base]["defense"], measure=measure, **line))
-    return _holm_by_table(found)
+            line = _compared(sides[base], after, measure, planned)
+            if nothing_new:
+                line |= {"p": None, "p_smallest": None, "method": ""}
+            found.append(PairedRow(**about, measure=measure, **line))
+            measured.append(what)
+    return _holm_by_table(found, measured)
 
 
-def _compared(before: Mapping[Pair, float], after: Mapping[Pair, float], planned: set[Pair]) -> dict[str, Any]:
-    pairs = sorted(before.keys() & after.keys())
+def _named(twin: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    return str(twin["defense"] if twin["attack"] == row["attack"] else f"{twin['defense']} / {twin['attack']}")
+
+
+def _compared(before: _Side, after: _Side, measure: str, planned: set[Pair]) -> dict[str, Any]:
+    was, now = before.rates[measure], after.rates[measure]
+    pairs = sorted(was.keys() & now.keys())
     by_label: dict[int, list[float]] = {}
     for pair in pairs:
-        by_label.setdefault(pair[0], []).append(after[pair] - before[pair])
+        by_label.setdefault(pair[0], []).append(now[pair] - was[pair])
     counts = {"labels": len(by_label), "pairs": len(pairs), "pairs_missing": len(planned - set(pairs))}
     if not pairs:
         return counts
     low, high = cluster_bootstrap(by_label) if len(by_label) > 1 else (0.0, 0.0)
     varies = high - low > 1e-9  # all pairs alike, or one label: there is nothing to resample
     return counts | {
-        "undefended": fmean(before[pair] for pair in pairs),
-        "defended": fmean(after[pair] for pair in pairs),
+        "undefended": fmean(was[pair] for pair in pairs),
+        "defended": fmean(now[pair] for pair in pairs),
+        "undefended_confidence": _known_mean(before.confidence.get(pair) for pair in pairs),
+        "defended_confidence": _known_mean(after.confidence.get(pair) for pair in pairs),
         "difference": pooled_mean(by_label),
         "low": low if varies else None,
         "high": high if varies else None,
@@ -118,15 +118,18 @@ def _compared(before: Mapping[Pair, float], after: Mapping[Pair, float], planned
     }
 
 
-def _holm_by_table(rows: Sequence[PairedRow]) -> list[PairedRow]:
-    families: dict[tuple[str, str, str], list[int]] = {}
-    for i, row in enumerate(rows):
+def _holm_by_table(rows: Sequence[PairedRow], measured: Sequence[Any]) -> list[PairedRow]:
+    """Holm for each dataset, victim and measure. measured: of each row, what it measures; equal ones count once."""
+    families: dict[tuple[str, str, str], dict[Any, list[int]]] = {}
+    for i, (row, what) in enumerate(zip(rows, measured, strict=True)):
         if row.p is not None:
-            families.setdefault((row.dataset, row.victim, row.measure), []).append(i)
+            families.setdefault((row.dataset, row.victim, row.measure), {}).setdefault(what, []).append(i)
     found = list(rows)
-    for places in families.values():
-        for i, p in zip(places, holm([rows[i].p or 0.0 for i in places]), strict=True):
-            found[i] = replace(rows[i], p_holm=p, rows_tested=len(places))
+    for family in families.values():
+        adjusted = holm([rows[same[0]].p or 0.0 for same in family.values()])
+        for same, p in zip(family.values(), adjusted, strict=True):
+            for i in same:
+                found[i] = replace(rows[i], p_holm=p, rows_tested=len(family))
     return found
 
 
@@ -143,8 +146,15 @@ def _undefended_rows(document: Document) -> dict[tuple[str, str, str], int]:
     return found
 
 
-def _cell_means(records: Records, position: int) -> dict[str, dict[Pair, float]]:
-    """By measure and (label, seed), the share of hits among a cell's images; cells with an unjudged image left out."""
+class _Side(NamedTuple):
+    """One row's cells: by measure and (label, seed) the share of hits among its images, and target_confidence."""
+
+    rates: Mapping[str, Mapping[Pair, float]]
+    confidence: Mapping[Pair, float]
+
+
+def _side(records: Records, position: int) -> _Side:
+    """Cells that were not evaluated are left out, and from a measure those with an unjudged image."""
     table = records.row_outcomes(position).select(["label", "seed", *RATES.values()]).to_pydict()
     pairs = list(zip(table["label"], table["seed"], strict=True))
     found: dict[str, dict[Pair, float]] = {}
@@ -153,67 +163,12 @@ def _cell_means(records: Records, position: int) -> dict[str, dict[Pair, float]]
         for pair, hit in zip(pairs, table[column], strict=True):
             hits.setdefault(pair, []).append(hit)
         found[measure] = {pair: fmean(map(bool, own)) for pair, own in hits.items() if None not in own}
-    return found
+    cells = records.document["rows"][position]["cells"]
+    stages = {(cell["label"], cell["seed"]): records.stages.get(cell["evaluate"]) for cell in cells}
+    known = {pair: stage["metrics"].get("target_confidence") for pair, stage in stages.items() if stage}
+    return _Side(found, {pair: value for pair, value in known.items() if value is not None})
 
 
-def paired_csv(rows: Sequence[PairedRow]) -> str:
-    """A header and a line per row and measure; fractions in [0, 1]; what cannot be told is empty."""
-    names = [field.name for field in fields(PairedRow)]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
-    return out.getvalue()
-
-
-def paired_markdown(rows: Sequence[PairedRow]) -> str:
-    """A table for each dataset and victim, a line per row, differences in percentage points; then how to read it."""
-    parts = ["# Defended minus undefended, pair by pair"]
-    groups: dict[tuple[str, str], list[PairedRow]] = {}
-    for row in rows:
-        groups.setdefault((row.dataset, row.victim), []).append(row)
-    for (dataset, victim), group in groups.items():
-        headings = [text for name in RATES for text in (HEADINGS[name], "p (Holm)")]
-        lines = [f"### {escape_markdown(f'{dataset} · {victim}')}", ""]
-        lines += [
-            markdown_line(["defense", "attack", "labels", "pairs", *headings]),
-            "|---|---|" + "--:|" * (2 + len(headings)),
-        ]
-        for start in range(0, len(group), len(RATES)):
-            first = group[start]
-            about = [
-                first.defense,
-                first.attack,
-                str(first.labels),
-                f"{first.pairs} of {first.pairs + first.pairs_missing}",
-            ]
-            lines.append(
-                markdown_line([*about, *(t for row in group[start : start + len(RATES)] for t in _texts(row))])
-            )
-        parts += ["\n".join(lines), "\n".join(f"- {line}" for line in _limits(group))]
-    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in READING)]) + "\n"
-
-
-def _signed(difference: float) -> str:
-    """Percentage points with their sign; what rounds to 0 has none."""
-    points = round(100 * difference, 1)
-    return f"{points:+.1f}" if points else "0.0"
-
-
-def _texts(row: PairedRow) -> tuple[str, str]:
-    """Difference with its interval, and p with Holm's in brackets."""
-    if row.difference is None or row.p is None or row.p_holm is None:
-        return NOTHING, NOTHING
-    around = "" if row.low is None or row.high is None else f" [{_signed(row.low)}, {_signed(row.high)}]"
-    return f"{_signed(row.difference)}{around}", f"{row.p:.3g} ({row.p_holm:.3g})"
-
-
-def _limits(group: Sequence[PairedRow]) -> Iterator[str]:
-    """What p can be at best with so many labels; each number of labels once."""
-    tested = [row for row in group if row.p_smallest is not None]
-    for labels, least, rows in dict.fromkeys((row.labels, row.p_smallest or 0.0, row.rows_tested) for row in tested):
-        text = f"With {labels} label{'s' * (labels != 1)} the smallest p that the test can give at all is {least:.3g}"
-        text += f", after Holm over {rows} rows {min(1.0, rows * least):.3g}." if rows > 1 else "."
-        if rows * least > LEVEL:
-            text += f" No row can get below {LEVEL} after Holm, however well a defense works: too few labels to tell."
-        yield text
+def _known_mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

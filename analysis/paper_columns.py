@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from analysis.paper_layout import AA, FID, MC_ALL, MC_TARGET, Metric
+from analysis.records import Document
+from tasks.defenses.dp import DP
+from tasks.defenses.finetuning import GANDefense
 
-# Settings of eq. 10 where a record does not say: the defaults of tasks/finetune/settings.py, which are the paper's.
-_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "omega": 1.0, "gamma": 2.0, "lambda3": 10.0, "replay": 0.0, "rounds": 1}
 _FOUR = (AA, MC_ALL, MC_TARGET, FID)
 _STRIPPED = "stripped"
 
@@ -24,8 +25,8 @@ class Defended(NamedTuple):
     position: int
 
     def of(self, setting: str) -> float:
-        """A coefficient of eq. 10."""
-        return float(self.settings.get(setting, _DEFAULTS[setting]))
+        """A coefficient of eq. 10; where a record does not say, the default of the fine-tune, which is the paper's."""
+        return float(self.settings.get(setting, GANDefense.model_fields[setting].default))
 
     @property
     def gan(self) -> str:
@@ -40,9 +41,8 @@ class Defended(NamedTuple):
     @property
     def by_the_paper(self) -> bool:
         """A fine-tune by eq. 7-10 on both kinds of samples or on the private ones, without any extension."""
-        as_printed = self.settings.get("lpri", "detached") == "detached" or (
-            self.of("gamma") == 0 and self.settings["lpri"] != "unlikelihood"  # the others are then all cross-entropy
-        )
+        form = self.settings.get("lpri", GANDefense.model_fields["lpri"].default)
+        as_printed = form == "detached" or (self.of("gamma") == 0 and form != "unlikelihood")  # then all cross-entropy
         return as_printed and self.of("alpha") > 0 and self.of("replay") == 0 and self.of("rounds") == 1
 
     @property
@@ -72,9 +72,12 @@ class Slot(NamedTuple):
 
 def _dp(d: Defended) -> bool:
     """DP-SGD as the paper's: epsilon 8, with clipping, on all layers, without public pretraining."""
-    given, clipped = d.settings, d.settings.get("max_grad_norm", 1.0) is not None
-    from_scratch = given.get("pretraining", "none") == "none" and given.get("layers", "all") == "all"
-    return d.kind == "dp" and from_scratch and clipped and given.get("epsilon", 8) == 8
+
+    def given(setting: str) -> Any:
+        return d.settings.get(setting, DP.model_fields[setting].default)
+
+    from_scratch = given("pretraining") == "none" and given("layers") == "all"
+    return d.kind == "dp" and from_scratch and given("max_grad_norm") is not None and given("epsilon") == 8
 
 
 def _terms(kind: str) -> tuple[Slot, ...]:
@@ -124,15 +127,30 @@ SLOTS: Mapping[str, tuple[Slot, ...]] = {
 }
 
 
-def defended(rows: Iterable[Mapping[str, Any]]) -> list[Defended]:
-    """The defenses of a document's rows in its order. Records without a kind have it from the name: `gan_id+ce`."""
+def defended(document: Document) -> list[Defended]:
+    """The defenses of a document's rows in its order, controls apart.
+
+    Rows of records without a kind have it from the spec, where that renames a defense (`as:`), else from the name:
+    `gan_id+ce` is gan_id.
+    """
+    renamed = _renamed(document)
     found: dict[str, Defended] = {}
-    for row in rows:
+    for row in document["rows"]:
+        if row.get("control"):
+            continue
         name, settings = str(row["defense"]), row.get("settings") or {}
-        kind = str(row.get("defense_kind") or ("none" if row.get("undefended") else re.split("[+ ]", name)[0]))
+        told = renamed.get(name) or renamed.get(name.rpartition(" ")[0]) or re.split("[+ ]", name)[0]
+        kind = str(row.get("defense_kind") or ("none" if row.get("undefended") else told))
         output = str(row.get("output") or (_STRIPPED if name.endswith(_STRIPPED) else ""))
         found.setdefault(name, Defended(name, kind, settings, output, len(found)))
     return list(found.values())
+
+
+def _renamed(document: Document) -> dict[str, str]:
+    """Name in the registry by the name that the spec gives a defense with `as:`."""
+    entries = (document.get("spec") or {}).get("defenses") or []
+    named = [entry for entry in entries if isinstance(entry, Mapping) and entry.get("as")]
+    return {str(entry["as"]): str(entry.get("name")) for entry in named}
 
 
 def placed(slots: Sequence[Slot], defenses: Sequence[Defended]) -> tuple[list[Defended | None], list[Defended]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import re
 from collections.abc import Iterable, Sequence
 
-from analysis.formats import escape_latex, escape_markdown, markdown_line
+from analysis.formats import csv_text, escape_latex, escape_markdown, markdown_line
 from analysis.paper_layout import AA, Cell, Group, Metric, PaperTable
 from analysis.wording import interval
 
@@ -37,9 +35,8 @@ def paper_csv(table: PaperTable) -> str:
     extras = [*_INTERVAL, *(metric.field for metric in table.extras)] if table.extras else []
     measured = [metric.field for metric in table.metrics]
     keys = [*table.lines[0].keys, *table.groups[0].keys] if table.lines and table.groups else []
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*keys, *measured, *(f"paper_{name}" for name in measured), *extras, "missing", "footnotes"])
+    header = [*keys, *measured, *(f"paper_{name}" for name in measured), *extras, "missing", "footnotes"]
+    lines = []
     for line in table.lines:
         for group, cell in zip(table.groups, line.cells, strict=True):
             values = {**cell.values, _INTERVAL[0]: cell.low, _INTERVAL[1]: cell.high}
@@ -47,10 +44,9 @@ def paper_csv(table: PaperTable) -> str:
             papers = [_plain(cell.paper.get(metric.field), metric) for metric in table.metrics]
             texts = dict.fromkeys(table.footnotes[mark - 1] for marks in cell.marks.values() for mark in marks)
             names = [*line.keys.values(), *group.keys.values()]
-            writer.writerow(
-                [*names, *ours, *papers, *(values.get(name) for name in extras), cell.missing, " ".join(texts)]
-            )
-    return out.getvalue()
+            more = [values.get(name) for name in extras]
+            lines.append([*names, *ours, *papers, *more, cell.missing, " ".join(texts)])
+    return csv_text(header, lines)
 
 
 def paper_markdown(table: PaperTable) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from analysis.wording import CONVERGED, NOTHING, number, percent
+from analysis.wording import NOTHING, STALLED, converged, number, percent
 
-STALLED = "*"  # marks an AA of an attack that did not converge
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -59,8 +58,7 @@ class Cell:
     @property
     def stalled(self) -> bool:
         """The attack did not converge on the target, so that a low AA is not yet evidence."""
-        confidence = self.values.get("target_confidence")
-        return confidence is not None and confidence < CONVERGED
+        return not converged(self.values.get("target_confidence"))
 
     def ours(self, metric: Metric) -> str:
         """Our value as text: `40.0`, `40.0*` where the attack did not converge, or the sign for nothing."""
@@ -108,6 +106,11 @@ class PaperTable:
     extras: tuple[Metric, ...] = ()
     footnotes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def attacks(self) -> bool:
+        """Whether its lines are attacks and its groups defenses, which is so but for Table I."""
+        return ACCURACY not in self.metrics
 
     @property
     def columns(self) -> list[tuple[int, Metric]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.drawing import as_png_and_svg, new_figure
+from analysis.drawing import as_png_and_svg, default_style, new_figure
 from analysis.paper_layout import Metric, PaperTable
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class _Layout(NamedTuple):
     width: float
 
 
+@default_style()
 def paper_pictures(tables: Iterable[PaperTable]) -> dict[str, bytes]:
     """table2.png and table2.svg of each table; equal tables give equal bytes."""
     found: dict[str, bytes] = {}

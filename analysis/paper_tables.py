@@ -69,7 +69,7 @@ def table_1(document: Document, rows: Sequence[ComparisonRow]) -> PaperTable:
         lines=tuple(lines),
         metrics=(ACCURACY,),
     )
-    return replace(table, notes=tuple(notes(table, [row for _, row in pairs])))
+    return replace(table, notes=tuple(notes(table, pairs)))
 
 
 def table_2(document: Document, rows: Sequence[ComparisonRow]) -> PaperTable:
@@ -108,9 +108,13 @@ TABLES: Mapping[str, Callable[[Document, Sequence[ComparisonRow]], PaperTable]] 
 }
 
 
-def paper_tables(document: Document, rows: Sequence[ComparisonRow]) -> tuple[PaperTable, ...]:
-    """The tables that the grid's spec names with `paper:`, in its order; what is no table is left to others."""
-    return tuple(TABLES[name](document, rows) for name in named(document) if name in TABLES)
+def paper_tables(document: Document, rows: Sequence[ComparisonRow], more: Sequence[str] = ()) -> tuple[PaperTable, ...]:
+    """The tables that the grid's spec names with `paper:`, in its order; what is no table is left to others.
+
+    more: notes that stand below every table of defenses.
+    """
+    made = [TABLES[name](document, rows) for name in named(document) if name in TABLES]
+    return tuple(replace(table, notes=(*table.notes, *more)) if table.attacks else table for table in made)
 
 
 def named(document: Document) -> list[str]:
@@ -122,7 +126,7 @@ def named(document: Document) -> list[str]:
 def _attacked(name: str, title: str, document: Document, rows: Sequence[ComparisonRow]) -> PaperTable:
     """A table of attacks (lines) and defenses (groups of columns)."""
     slots, pairs = SLOTS[name], uncontrolled(document, rows)
-    chosen, others = placed(slots, defended([about for about, _ in pairs]))
+    chosen, others = placed(slots, defended(document))
     columns = [*zip(chosen, (slot.column for slot in slots), strict=True), *((found, "") for found in others)]
     groups = [Group(s.heading, s.metrics, _keys(s.heading, found)) for s, found in zip(slots, chosen, strict=True)]
     groups += [Group(found.name, _METRICS, _keys(found.name, found), ours=True) for found in others]
@@ -147,7 +151,7 @@ def _attacked(name: str, title: str, document: Document, rows: Sequence[Comparis
         extras=_EXTRAS,
         footnotes=tuple(footnotes),
     )
-    return replace(table, notes=tuple(notes(table, [row for _, row in pairs])))
+    return replace(table, notes=tuple(notes(table, pairs)))
 
 
 def _keys(heading: str, found: Defended | None) -> dict[str, str]:

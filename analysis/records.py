@@ -21,6 +21,7 @@ Record = Mapping[str, Any]
 
 OUTCOMES = "outcomes.parquet"
 PREDICTIONS = "predictions.parquet"
+PRIVATE = "dp_classifier"  # the kind of target whose record says what its privacy is worth
 ROW_COLUMNS = ("dataset", "victim", "defense", "attack")
 OUTCOME_SCHEMA = pa.schema(
     [
@@ -82,7 +83,8 @@ class Failure(NamedTuple):
 class Records:
     """What a store holds of one grid.
 
-    `stages`: records (done.json) by key; `outcomes`: one dataset of all attack images (OUTCOME_SCHEMA);
+    `stages`: records (done.json) by key; of targets, only those that were trained privately. `outcomes`: one dataset
+    of all attack images (OUTCOME_SCHEMA).
     `predictions`: (picture, label, predicted, correct) tables by key of the accuracy stage.
     """
 
@@ -111,6 +113,7 @@ class Records:
 def read_records(document: Document, store: Store) -> Records:
     """Read everything that the tables need of a grid. Every file is verified by its sha256 before use."""
     keys = {cell[name] for _, cell in cells_of(document) for name in READ_OF_CELL if cell.get(name)}
+    keys |= {cell["target"] for _, cell in cells_of(document) if kind_of(document, cell.get("target")) == PRIVATE}
     keys |= {row["distance"] for row in document["rows"] if row.get("distance")}
     keys |= {entry[name] for entry in document.get("gans", ()) for name in ("gan", "quality")}
     stages = store.records(sorted(keys))
@@ -128,6 +131,11 @@ def read_records(document: Document, store: Store) -> Records:
     return Records(document, stages, _outcomes(document, paths), predictions, missing, failures)
 
 
+def kind_of(document: Document, key: str | None) -> str:
+    """Kind of a stage of the grid; "" if it is not among its stages."""
+    return str(document.get("stages", {}).get(key, {}).get("kind", ""))
+
+
 def counted_attack(cell: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
     """Key of the run of the attack that counts: the rerun's, where the record of the evaluation says so."""
     again = evaluation is not None and evaluation["metrics"].get("rerun_counts", 0.0) > 0
@@ -139,6 +147,11 @@ def cells_of(document: Document) -> Iterator[tuple[Mapping[str, Any], Mapping[st
     for row in document["rows"]:
         for cell in row["cells"]:
             yield row, cell
+
+
+def evaluations(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row's numbers are made of: (label, seed, key of the evaluation) of each cell. Equal: one measurement."""
+    return tuple(sorted((cell["label"], cell["seed"], cell["evaluate"]) for cell in row["cells"]))
 
 
 def _verified_paths(

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from analysis.comparison import compare, compare_labels
-from analysis.figure2 import figure2, figure2_csv, figure2_pictures
+from analysis.faces_picture import attack_grid, pictures
+from analysis.figure2 import Shown, figure2, figure2_pictures
 from analysis.formats import csv, latex, markdown
-from analysis.gans import GANRow, gan_pictures, gan_rows, gans_csv, gans_markdown
+from analysis.gans import GANRow, gan_pictures, gan_rows, gans_markdown
 from analysis.levers import levers, levers_csv, levers_png
 from analysis.page import html
-from analysis.paired import PairedRow, paired_csv, paired_markdown, paired_rows
+from analysis.paired import PairedRow, paired_rows
+from analysis.paired_markdown import paired_markdown
 from analysis.paper_formats import paper_files, paper_latex, paper_markdown
 from analysis.paper_layout import PaperTable
 from analysis.paper_picture import paper_pictures
 from analysis.paper_tables import paper_tables
-from analysis.picture import attack_grid, pictures
-from analysis.privacy_utility import points, privacy_utility_csv, privacy_utility_pictures
-from analysis.records import Document, Failure, Missing, Records, read_records
+from analysis.privacy_utility import points, privacy_utility_csv
+from analysis.privacy_utility_picture import privacy_utility_pictures
+from analysis.records import Document, Failure, Missing, read_records
+from analysis.report_notes import privacy_notes, report_notes
 from analysis.rows import ComparisonRow, LabelRow
-from analysis.wording import SECOND, Remark, percent, remarks
+from analysis.wording import Remark, remarks
 from grid.store import Store
 
 FORMATS = ("table", "markdown", "latex", "csv", "html")
@@ -48,8 +51,7 @@ def read_report(document: Document, store: Store) -> Report:
     """Read a grid's records and pool them. Never fails on stages that are missing; they are named."""
     records = read_records(document, store)
     rows = compare(records)
-    notes = [*evaluator_notes(rows), *control_notes(document), *attack_notes(rows), *distance_notes(records)]
-    lines = remarks(rows, records.missing, records.failures, records.classes, notes)
+    lines = remarks(rows, records.missing, records.failures, records.classes, report_notes(records, rows))
     return Report(
         tuple(rows),
         tuple(compare_labels(records)),
@@ -60,33 +62,38 @@ def read_report(document: Document, store: Store) -> Report:
         1 / min(classes) if len(classes := set(records.classes.values())) == 1 else None,
         {dataset: 1 / number for dataset, number in records.classes.items()},
         tuple(paired_rows(records)),
-        paper_tables(document, rows),
+        paper_tables(document, rows, privacy_notes(records)),
     )
 
 
 def write_report(
     document: Document, store: Store, out: Path, formats: Sequence[str] = FORMATS, *, private: bool = True
 ) -> dict[str, Path]:
-    """Write labels.csv, faces-*.png and, as asked for, table.md, table.csv, table.tex and report.html.
+    """Write a grid's tables and pictures into `out`; returns the files' paths by name.
 
-    `table` is the terminal's and has no file. private=False: no private photograph in pictures and page.
-    Returns the files' paths by name. Raises ValueError on an unknown format.
+    Always, as far as there is something to show: labels.csv; gans.csv, gans.md; levers.csv; paired.csv, paired.md;
+    privacy_utility.csv; figure2.csv; and the pictures of `all_pictures`. As asked for: table.md, table.csv, table.tex
+    and report.html; table1.md to table6.md, with .csv and .tex, of the paper's tables that the spec names. `table` is
+    the terminal's and has no file.
+
+    private=False: no private photograph in pictures and page. Raises ValueError on an unknown format.
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ValueError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
     report = read_report(document, store)
-    shown = all_pictures(document, store, report, private=private)
+    tiles = figure2(document, store)
+    shown = all_pictures(document, store, report, tiles, private=private)
     content: dict[str, str | bytes] = {"labels.csv": csv(report.labels, LabelRow), **shown}
     if report.gans:
-        content |= {"gans.csv": gans_csv(report.gans), "gans.md": gans_markdown(report.gans)}
+        content |= {"gans.csv": csv(report.gans), "gans.md": gans_markdown(report.gans)}
     if found := levers(document, report.rows):
         content["levers.csv"] = levers_csv(found)
     if report.paired:
-        content |= {"paired.csv": paired_csv(report.paired), "paired.md": paired_markdown(report.paired)}
+        content |= {"paired.csv": csv(report.paired), "paired.md": paired_markdown(report.paired)}
     if compared := points(document, report.rows):
         content["privacy_utility.csv"] = privacy_utility_csv(compared)
-    if tiles := figure2(document, store):
-        content["figure2.csv"] = figure2_csv(tiles)
+    if tiles:
+        content["figure2.csv"] = csv(tiles)
     content |= paper_files(report.papers, formats)
     if "markdown" in formats:
         content["table.md"] = markdown(report.rows, report.remarks)
@@ -115,21 +122,24 @@ def render(document: Document, store: Store, format_: str, *, private: bool = Tr
     if format_ == "csv":
         return csv(report.rows)
     if format_ == "html":
-        return page(document, report, all_pictures(document, store, report, private=private))
+        return page(document, report, all_pictures(document, store, report, figure2(document, store), private=private))
     raise ValueError(f"unknown format {format_!r}; choose from {', '.join(FORMATS)}")
 
 
-def all_pictures(document: Document, store: Store, report: Report, *, private: bool) -> dict[str, bytes]:
-    """PNG and SVG files by name: faces, attacks side by side, GANs, levers, privacy against utility, figure 2.
+def all_pictures(
+    document: Document, store: Store, report: Report, tiles: Sequence[Shown], *, private: bool
+) -> dict[str, bytes]:
+    """PNG and SVG files by name, without those that have nothing to show. tiles: of `figure2`.
 
-    What has nothing to show is left out.
+    faces-*.png; attacks.png; gans.png, gans-over-time.png, gans-curves.png; levers.png; and as .png and .svg
+    privacy_utility, figure2 and the paper's tables that the spec names.
     """
     shown = {**pictures(document, store, private=private), **attack_grid(document, store, private=private)}
     shown |= gan_pictures(document, store)
     if found := levers(document, report.rows):
         shown["levers.png"] = levers_png(found, report.chance)
     shown |= privacy_utility_pictures(points(document, report.rows), report.chances)
-    shown |= figure2_pictures(document, store, figure2(document, store), private=private)
+    shown |= figure2_pictures(document, store, tiles, private=private)
     return shown | paper_pictures(report.papers)
 
 
@@ -153,45 +163,6 @@ def protocol(document: Document) -> Iterator[str]:
     for what, settings in (("defense", "settings"), ("attack", "attack_settings")):
         lines = (f"{what} {row[what]}: {_settings(row.get(settings))}" for row in document["rows"])
         yield from dict.fromkeys(lines)
-
-
-def evaluator_notes(rows: Sequence[ComparisonRow]) -> list[str]:
-    """How good the judges are: every attack accuracy stands on them."""
-    known = {(row.dataset, percent(row.evaluator_accuracy), percent(row.second_accuracy)) for row in rows}
-    text = "Test accuracy of the judges on {}: F_E {}%, " + SECOND + " {}%."
-    return [text.format(*names) for names in sorted(known)]
-
-
-def control_notes(document: Document) -> list[str]:
-    """Which rows are controls: the same attack with an untrained generator."""
-    controls = [f"{row['defense']} / {row['attack']}" for row in document["rows"] if row.get("control")]
-    names = ", ".join(dict.fromkeys(controls))
-    return [f"Control (untrained generator): {names}; believe a high AA only beside it."] if names else []
-
-
-def attack_notes(rows: Sequence[ComparisonRow]) -> list[str]:
-    """What each attack sees of the target, how it selects, and what a rerun is."""
-    access = {"white_box": "white-box", "black_box": "black-box"}
-    named: dict[str, list[str]] = {}
-    for row in rows:
-        if row.access in access and not row.control:
-            named.setdefault(f"{access[row.access]}, selection: {row.selection}", []).append(row.attack)
-    lines = [f"{', '.join(dict.fromkeys(attacks))} ({how})" for how, attacks in named.items()]
-    notes = [f"Attacks; what they select, they select by the target alone. {'; '.join(lines)}."] if lines else []
-    if any(row.reruns for row in rows):
-        notes.append(
-            "Rerun: where less than 80% of a cell's images convinced the target, the attack ran again with 4 times "
-            "the steps from where it ended on the undefended model, and the outcome that is worse for the defense "
-            "counts. In brackets: cells where that is the second run. Passes, queries and time are of both."
-        )
-    return notes
-
-
-def distance_notes(records: Records) -> list[str]:
-    """Why a distance is absent, as its stage says; each reason once."""
-    keys = dict.fromkeys(row.get("distance") for row in records.document["rows"])
-    notes = [records.stages[key].get("notes", {}) for key in keys if key in records.stages]
-    return list(dict.fromkeys(f"{name}: {text}" for found in notes for name, text in sorted(found.items())))
 
 
 def _settings(settings: Any) -> str:

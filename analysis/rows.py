@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Rate(NamedTuple):
@@ -28,7 +31,8 @@ class ComparisonRow:
     row's distinct targets. feat_mean_sqdist, knn_sqdist, diversity, target_confidence, passes, queries,
     setup_queries, attack_seconds: mean over the row's cells (a rerun's passes, queries and seconds included).
     reruns: cells whose attack had not converged and was run again; reruns_counted: those where the second run was
-    worse for the defense, so that it counts. evaluator_accuracy, second_accuracy: of F_E and of the second
+    worse for the defense, so that it counts. *_low, *_high: 95% intervals, of AA and mc_target by `pooled_rate`, of
+    mc_all by `overall_accuracy` (analysis/comparison.py). evaluator_accuracy, second_accuracy: of F_E and of the second
     evaluator on the test split.
     """
 
@@ -114,6 +118,6 @@ class LabelRow:
     target_confidence: float | None
 
 
-def columns(row_type: type[ComparisonRow] | type[LabelRow]) -> tuple[str, ...]:
-    """Column names in file order."""
+def columns(row_type: type[DataclassInstance]) -> tuple[str, ...]:
+    """Column names in file order: the fields of a row's dataclass."""
     return tuple(field.name for field in fields(row_type))

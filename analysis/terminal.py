@@ -1,4 +1,4 @@
-"""The comparison table as a rich renderable, at most 120 columns wide."""
+"""The comparison table as a rich renderable: all measures in 120 columns, the most important ones in fewer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-WIDE = 112
+WIDE = 120
 ALL = (*RATES, *DISTANCES, CONFIDENCE)
 NARROW = (RATES[0], RATES[1], RATES[4], RATES[5], CONFIDENCE)
 _STYLES = {"note": "dim", "warning": "bold yellow", "missing": "red"}
@@ -47,7 +47,8 @@ def terminal(
         remarks = [*remarks, Remark("note", f"hidden in {width} columns: {hidden}; all are in table.md")]
     lines = [Text(_prefix(remark) + remark.text, style=_STYLES[remark.kind]) for remark in remarks]
     logs = [Text(f"log of {failure.name}: {failure.place}", style="red") for failure in failures]
-    return Group(*tables, *(paper_terminal(paper, width=width) for paper in papers), *lines, *logs)
+    spaced = [part for table in tables for part in (table, Text())]
+    return Group(*spaced, *(paper_terminal(paper, width=width) for paper in papers), *lines, *logs)
 
 
 def _prefix(remark: Remark) -> str:
@@ -63,12 +64,13 @@ def _table(rows: Sequence[ComparisonRow], columns: Sequence[Column]) -> Table:
         title=Text(title(rows)),
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
+        show_edge=False,
     )
     table.add_column("defense\nattack · images", overflow="fold", max_width=30)
     for column in (*columns, PASSES):
-        heading = "passes or\nqueries, time" if column is PASSES else column.heading
+        heading = "passes or\nqueries,\ntime" if column is PASSES else column.heading
         table.add_column(heading.replace(" top", "\ntop").replace(" conf", "\nconf"), justify="right", no_wrap=True)
     for row in rows:
         cells = [_stacked(*column.text(row)) for column in columns]

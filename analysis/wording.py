@@ -11,10 +11,12 @@ from analysis.rows import ComparisonRow
 NOTHING = "–"  # what was not measured
 SECOND = "†"  # marks the second evaluator's columns
 CONVERGED = 0.8
+STALLED = "*"  # marks what rests on an attack that did not converge
 NOT_CONVERGED = "the attack did not converge on the target; a low AA is not yet evidence"
 INTERVALS = (
-    "AA, MC, target conf. in percent, with 95% intervals by a bootstrap clustered by label (Wilson where "
-    "that has nothing to vary), MC l_t by Wilson."
+    "AA, MC, target conf. in percent. 95% intervals: AA and MC l_t by a bootstrap clustered by label (Wilson over the "
+    "images where that has nothing to vary); MC all by Wilson over the test images where the row has one target, and "
+    "by drawing targets and test images anew where it has several. target conf. has none."
 )
 _KEYS_SHOWN = 3
 
@@ -87,7 +89,7 @@ RATES = (
     _rate("AA top-5", "aa_top5"),
     _rate(f"AA top-1 {SECOND}", "aa_top1_second"),
     _rate(f"AA top-5 {SECOND}", "aa_top5_second"),
-    _plain("MC all", "mc_all", percent),
+    _rate("MC all", "mc_all"),
     _rate("MC l_t", "mc_target"),
 )
 DISTANCES = (
@@ -120,6 +122,11 @@ WIDE = (
 def used(columns: Iterable[Column], rows: Sequence[ComparisonRow]) -> list[Column]:
     """The columns without the optional ones that are empty in every row."""
     return [c for c in columns if not c.optional or any(c.text(row)[0] != NOTHING for row in rows)]
+
+
+def converged(confidence: float | None) -> bool:
+    """Whether an attack convinced its target, by its target conf.; one that is unknown is not held against it."""
+    return confidence is None or confidence >= CONVERGED
 
 
 def groups(rows: Iterable[ComparisonRow]) -> dict[tuple[str, str], list[ComparisonRow]]:
@@ -159,7 +166,7 @@ def remarks(
             found.append(Remark("note", f"Chance level of AA on {dataset}: {chance}."))
     found += [Remark("note", note) for note in notes]
     for row in rows:
-        if row.target_confidence is not None and row.target_confidence < CONVERGED:
+        if not converged(row.target_confidence):
             where = _place(row.dataset, row.victim, row.defense, row.attack)
             again = f"; {row.reruns} of {row.cells} cells were run again" if row.reruns else ""
             text = f"{where}: target conf. {percent(row.target_confidence)}%{again}: {NOT_CONVERGED}"

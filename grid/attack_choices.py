@@ -1,4 +1,4 @@
-"""An attack as a spec chooses it, and its control: the same with nothing trained."""
+"""An attack as a spec chooses it, its control (the same with nothing trained), and what a defender knows of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from tasks.attacks.attack import Attack
 from tasks.gan import GANS
-from tasks.gan.gan import GANChoice
+from tasks.gan.gan import GAN, GANChoice, TrainedGAN
+
+# How any GAN is trained, which its weights do not tell; its other fields decide what it is.
+TRAINING = TrainedGAN.model_fields.keys() - GAN.model_fields.keys() - {"width"}
 
 
 class AttackChoice(NamedTuple):
@@ -16,13 +19,24 @@ class AttackChoice(NamedTuple):
     settings: Mapping[str, Any]
     parts: Mapping[str, Any]  # a GANChoice under `gan`, and the settings of what else the attack trains
     place: str
-    trained_gan: GANChoice | None = None  # of a control: the GAN that it leaves untrained
+    known_gan: GANChoice | None = None  # what a defender who knows the attack knows of its GAN; None: it has none
     control: bool = False  # with an untrained generator
 
-    @property
-    def known_gan(self) -> GANChoice | None:
-        """What a defender who knows the attack knows of its GAN: the structure, trained. None: it has no GAN."""
-        return self.trained_gan if self.control else self.parts.get("gan")
+
+def known_structure(gan: GANChoice | None, budget: Mapping[str, Mapping[str, Any]]) -> GANChoice | None:
+    """Of an attack's GAN what a defender can train a GAN of its own from: structure and settings.
+
+    No weights, seed or images. A generator that the user brings stands for its structure, trained as the budget
+    has it; one that a spec leaves untrained (`steps: 0`) for the same at the budget's steps. Without a budget's
+    number the structure's default counts. `budget`: settings of each structure.
+    """
+    if gan is None:
+        return None
+    of_budget = budget.get(structure_of(gan), {})
+    if not _is_trained_here(gan):
+        recipe = {name: value for name, value in of_budget.items() if name in TRAINING}
+        return _with_steps(GANChoice(name=structure_of(gan), settings={**recipe, **_shape(gan)}), of_budget)
+    return _with_steps(gan, of_budget) if gan.settings.get("steps") == 0 else gan
 
 
 def untrained(choice: AttackChoice) -> AttackChoice | None:
@@ -34,8 +48,8 @@ def untrained(choice: AttackChoice) -> AttackChoice | None:
         if not isinstance(part, GANChoice):
             parts[name] = {**part, "steps": 0}
         else:
-            parts[name] = GANChoice(name=_structure(part), settings={**_settings(part), "steps": 0})
-    return choice._replace(shown=f"{choice.shown} untrained", parts=parts, trained_gan=choice.known_gan, control=True)
+            parts[name] = GANChoice(name=structure_of(part), settings={**_shape(part), "steps": 0})
+    return choice._replace(shown=f"{choice.shown} untrained", parts=parts, control=True)
 
 
 def is_untrained(parts: Mapping[str, Any]) -> bool:
@@ -44,13 +58,24 @@ def is_untrained(parts: Mapping[str, Any]) -> bool:
     return bool(steps) and all(count == 0 for count in steps)
 
 
-def _structure(gan: GANChoice) -> str:
-    """The structure to leave untrained; of a generator that the user brings, that which it is of."""
-    return str(gan.settings.get("structure", "wgan")) if "steps" not in GANS[gan.name].model_fields else gan.name
+def structure_of(gan: GANChoice) -> str:
+    """The structure's name in the registry; of a generator that the user brings, that which it is of."""
+    return gan.name if _is_trained_here(gan) else str(gan.settings.get("structure", "wgan"))
 
 
-def _settings(gan: GANChoice) -> dict[str, Any]:
-    if "steps" in GANS[gan.name].model_fields:
+def _is_trained_here(gan: GANChoice) -> bool:
+    return "steps" in GANS[gan.name].model_fields
+
+
+def _shape(gan: GANChoice) -> dict[str, Any]:
+    """The settings of the structure: of a given generator, those that the user says it has."""
+    if _is_trained_here(gan):
         return dict(gan.settings)
-    shape = {name: gan.settings[name] for name in ("latent_dim",) if name in gan.settings}
-    return {**gan.settings.get("settings", {}), **shape}
+    beside = {name: gan.settings[name] for name in ("latent_dim",) if name in gan.settings}
+    return {**gan.settings.get("settings", {}), **beside}
+
+
+def _with_steps(gan: GANChoice, of_budget: Mapping[str, Any]) -> GANChoice:
+    """At the budget's steps, or the structure's own where the budget has none."""
+    settings = {name: value for name, value in gan.settings.items() if name != "steps"}
+    return GANChoice(name=gan.name, settings=settings | {n: of_budget[n] for n in ("steps",) if n in of_budget})

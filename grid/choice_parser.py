@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grid.attack_choices import AttackChoice, is_untrained, untrained
-from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model
+from grid.attack_choices import AttackChoice, is_untrained, known_structure, structure_of, untrained
+from grid.defense_choices import DefenseChoice, name_clashes, without_repeated
+from grid.defense_names import name_problem, row_names
+from grid.entries import Entry, check_settings, given, merged, parse_entry, settings_model, shown_name, truth_values
 from grid.problems import Problem, join_place
-from grid.spec import KEYS, DatasetChoice, DefenseChoice, VictimChoice
+from grid.spec import KEYS, DatasetChoice, VictimChoice
 from grid.spec_source import Source
 from tasks.attacks import ATTACKS
 from tasks.attacks.attack import GeneratorAttack
@@ -79,7 +81,7 @@ class ChoiceParser:
                 self._problem(place, f"expected a network's name or a mapping with `arch:`, got {value!r}")
                 continue
             weights = self._text(join_place(place, "weights"), settings.get("weights"))
-            shown = self._text(join_place(place, "as"), settings.get("as"))
+            shown = shown_name(settings.get("as"), join_place(place, "as"), self.problems)
             settings = {key: item for key, item in settings.items() if key not in ("weights", "as")}
             if weights is not None:
                 for key in settings.keys() - {"arch", "width"}:
@@ -113,15 +115,11 @@ class ChoiceParser:
         if entry is None:
             return GANChoice()
         settings = merged(self.budget.get("gans", {}).get(entry.name, {}), entry.settings)
-        return GANChoice(name=entry.name, settings=self._checked(GANS[entry.name], settings, place) or {})
-
-    def _trained(self, gan: GANChoice | None) -> GANChoice | None:
-        """The GAN that a spec's own `steps: 0` leaves untrained: the same at the budget's steps."""
-        if gan is None:
-            return None
-        budgeted = self.budget.get("gans", {}).get(gan.name, {})
-        settings = {name: budgeted.get(name) if name == "steps" else item for name, item in gan.settings.items()}
-        return GANChoice(name=gan.name, settings={name: item for name, item in settings.items() if item is not None})
+        gan = GANChoice(name=entry.name, settings=self._checked(GANS[entry.name], settings, place) or {})
+        if (stands_for := structure_of(gan)) != gan.name and stands_for in GANS:
+            own = gan.settings.get("settings", {})
+            self.problems += truth_values(GANS[stands_for], own, join_place(place, "settings"))
+        return gan
 
     def _attacks(self) -> tuple[AttackChoice, ...]:
         found: list[AttackChoice] = []
@@ -159,9 +157,9 @@ class ChoiceParser:
         checked = self._checked(attack, merged(base, settings), place)
         if checked is None:
             return None
-        by_hand = is_untrained(parts)
-        known = self._trained(parts.get("gan")) if by_hand else None
-        choice = AttackChoice(entry.shown or entry.name, attack, checked, parts, place, known, control=by_hand)
+        known = known_structure(parts.get("gan"), self.budget.get("gans", {}))
+        shown = entry.shown or entry.name
+        choice = AttackChoice(shown, attack, checked, parts, place, known, control=is_untrained(parts))
         if "control" not in entry.settings:
             return choice
         control = untrained(choice._replace(shown=entry.name))
@@ -172,13 +170,18 @@ class ChoiceParser:
         return control if control is None or entry.shown is None else control._replace(shown=entry.shown)
 
     def _defenses(self) -> tuple[DefenseChoice, ...]:
-        found = []
+        found: list[DefenseChoice] = []
         for place, value in self._items("defenses"):
             entry = parse_entry(value, place, DEFENSES, "defense", self.problems)
-            if entry and (defense := self._defense(entry)):
-                shown = self._shown(entry, defense)
-                found += [DefenseChoice(shown + suffix, variant, place) for suffix, variant in defense.variants]
-        self._unique("defenses", [choice.shown for choice in found])
+            if entry is None or (defense := self._defense(entry)) is None:
+                continue
+            if entry.shown is not None and (reason := name_problem(entry.name, defense, entry.shown)):
+                self._problem(join_place(place, "as"), reason)
+            names = row_names(entry.name, defense, entry.shown)
+            rows = [DefenseChoice(*row, place) for row in zip(names, (v for _, v in defense.variants), strict=True)]
+            found += without_repeated(rows, found)
+        for text in name_clashes(found):
+            self._problem("defenses", text)
         return tuple(found)
 
     def _defense(self, entry: Entry) -> Defense | None:
@@ -189,15 +192,3 @@ class ChoiceParser:
                 settings[name] = self._gan(settings.get(name, "wgan"), join_place(entry.place, name))
         checked = check_settings(kind, settings, entry.place, self.problems)
         return checked if isinstance(checked, Defense) else None
-
-    def _shown(self, entry: Entry, defense: Defense) -> str:
-        """The row's name; a row with an extension may not carry the paper's bare name."""
-        honest = "+".join((entry.name, *defense.extensions))
-        if entry.shown == entry.name and defense.extensions:
-            text = (
-                f"{entry.name!r} means the published defense; with {', '.join(defense.extensions)} name it {honest!r}"
-            )
-            self._problem(join_place(entry.place, "as"), text)
-        elif entry.shown in DEFENSES and entry.shown != entry.name:
-            self._problem(join_place(entry.place, "as"), f"{entry.shown!r} is another defense; choose another name")
-        return entry.shown or honest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import tempfile
 import time
@@ -16,17 +15,18 @@ from rich.console import Console
 
 from grid.cli import emit_json
 from grid.costs import Costs
+from grid.executors import make_executor
 from grid.expand import expand
 from grid.export import export_records
-from grid.numerics import has_gpu
+from grid.outcome import outcome, say_outcome
+from grid.places import absolute, check_folder, check_tracking, console, document_name, open_store
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import Display, make_display
-from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, missing_stages
+from grid.reconcile import ExecutorLostError, Reconciler, Result, missing_stages
 from grid.spec import Spec
 from grid.spec_parser import load_spec
-from grid.store import Store, StoreError
-from tasks.stage import Stage
+from grid.store import Store
 
 if TYPE_CHECKING:
     from grid.mirror_background import Mirror
@@ -62,7 +62,7 @@ def run_grid(
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
     mirror = _mirror(document, store, tracking, private_images)
     if missing:
-        executor, slots = _executor(spec, plan, store, address, in_process, missing, say)
+        executor, slots = make_executor(spec, plan, store, address, in_process, missing, say)
         display = make_display(say, slots)
         try:
             costs = Costs(store.records().values())
@@ -96,21 +96,7 @@ def report_grid(
     if format_ not in FORMATS:
         raise SpecError([Problem("--format", choices(format_, FORMATS, what="format"))])
     spec = load_spec(spec_path, overrides, look=records is None)
-    if records is not None and not records.is_dir():
-        raise SpecError([Problem("--records", f"no folder {str(records)!r}")])
-    store = open_store(str(records) if records is not None else store_uri, writable=False)
-    document = store.read_document(document_name(spec.name)) if records is not None else expand(spec).document()
-    if document is None:
-        raise SpecError(
-            [
-                Problem(
-                    "--records",
-                    f"{records} holds no records of {spec.name!r} (no {document_name(spec.name)})",
-                )
-            ]
-        )
-    if "paper" in spec.source.content:  # how it is shown, not what ran: the spec's word counts, not the records'
-        document = {**document, "spec": {**document.get("spec", {}), "paper": spec.source.content["paper"]}}
+    document, store = _to_report(spec, store_uri, records)
     say = console()
     for folder in (out, export):
         if folder is not None:
@@ -128,6 +114,22 @@ def report_grid(
     else:
         sys.stdout.write(render(document, store, format_, private=private))
     return 0
+
+
+def _to_report(spec: Spec, store_uri: str, records: Path | None) -> tuple[Document, Store]:
+    """The grid's document and where its records are: a store, or a folder of committed records."""
+    if records is None:
+        store = open_store(store_uri, writable=False)
+        return expand(spec).document(), store
+    if not records.is_dir():
+        raise SpecError([Problem("--records", f"no folder {str(records)!r}")])
+    store, name = open_store(str(records), writable=False), document_name(spec.name)
+    document = store.read_document(name)
+    if document is None:
+        raise SpecError([Problem("--records", f"{records} holds no records of {spec.name!r} (no {name})")])
+    if "paper" in spec.source.content:  # how it is shown, not what ran: the spec's word counts, not the records'
+        document = {**document, "spec": {**document.get("spec", {}), "paper": spec.source.content["paper"]}}
+    return document, store
 
 
 def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, tracking: str, private_images: bool) -> int:
@@ -162,94 +164,8 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
     return 0
 
 
-def check_folder(folder: Path) -> None:
-    """SpecError (exit 2) unless files can be written into the folder, before anything is computed for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SpecError([Problem(f"--out {folder}", f"cannot be written: {error.strerror or error}")]) from error
-
-
-def open_store(uri: str, *, writable: bool = True) -> Store:
-    """The store; SpecError (exit 2) if it is not usable."""
-    try:
-        store = Store(uri)
-        if writable:
-            store.check_writable()
-        else:
-            store.check_readable()
-    except StoreError as error:
-        place, _, message = str(error).partition(": ")
-        raise SpecError([Problem(place, message)]) from error
-    return store
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A terminal as wide as it is; elsewhere (a pipe, a log) wide enough for every column."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=120)
-
-
-def document_name(grid: str) -> str:
-    """Where a grid's rows and cells are kept in a store."""
-    return f"grids/{grid}.json"
-
-
 def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({key: value for key, value in document.items() if key != "written"}))  # type: ignore[no-any-return]
-
-
-def _executor(
-    spec: Spec,
-    plan: Plan,
-    store: Store,
-    address: str,
-    in_process: bool,
-    missing: Mapping[str, Stage],
-    say: Console,
-) -> tuple[Executor, int]:
-    """The executor, and how many stages it runs at a time."""
-    if in_process:
-        if plan.numerics != "cpu_fp32" and not has_gpu():
-            raise SpecError(
-                [Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")]
-            )
-        from grid.in_process import InProcessExecutor
-
-        return InProcessExecutor(store.location, plan.sources), 1
-    from grid.ray_executor import InfeasibleError, RayExecutor
-
-    say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
-    _probe(address)
-    try:
-        executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        line = str(error).splitlines()[0]
-        hint = "if the cluster asks for a token, set RAY_AUTH_MODE=token here and put its token into ~/.ray/auth_token"
-        raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}; {hint}")]) from error
-    try:
-        for stage in missing.values():
-            executor.request(stage)
-    except InfeasibleError as error:
-        executor.close()
-        raise SpecError([Problem("resources", str(error))]) from error
-    say.print(f"Ray is up: {executor.shape}", markup=False)
-    return executor, executor.parallel
-
-
-def _probe(address: str) -> None:
-    """Ray waits for minutes on a place where nobody listens; a socket knows at once."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if address in ("local", "auto"):
-        return
-    if not colon or not port.isdigit():
-        raise SpecError([Problem("--address", f"{address!r} is neither local, auto nor HOST:PORT")])
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise SpecError([Problem("--address", f"nobody answers at {address}: {error}")]) from error
 
 
 class _Notifying:
@@ -294,33 +210,8 @@ def _mirror(document: Document, store: Store, tracking: str, private_images: boo
     )
 
 
-def check_tracking(tracking: str) -> None:
-    """SpecError (exit 2) for a place that can never be; a server that is only away is met at the end."""
-    from grid.mirror_place import TrackingError, check_place
-
-    if tracking == "none" or tracking.startswith(("http://", "https://")):
-        return
-    try:
-        check_place(absolute(tracking))
-    except TrackingError as error:
-        raise SpecError([Problem(f"--tracking {tracking}", f"{error.reason}; or use `none`")]) from error
-
-
-def absolute(tracking: str) -> str:
-    """A tracking URI whose SQLite path does not depend on the current folder."""
-    prefix = "sqlite:///"
-    return prefix + str(Path(tracking.removeprefix(prefix)).resolve()) if tracking.startswith(prefix) else tracking
-
-
 def _finish(
-    plan: Plan,
-    store: Store,
-    result: Result,
-    mirror: Mirror | None,
-    folder: Path,
-    say: Console,
-    *,
-    as_json: bool,
+    plan: Plan, store: Store, result: Result, mirror: Mirror | None, folder: Path, say: Console, *, as_json: bool
 ) -> None:
     """Write the report, wait for MLflow, and say how it went."""
     from analysis.report import read_report, write_report
@@ -336,34 +227,7 @@ def _finish(
     say.print(f"tables and page: {folder}", markup=False, soft_wrap=True)
     if mirror is not None and (problem := mirror.close()):
         say.print(f"MLflow does not show this grid yet: {problem}", markup=False, style="yellow", soft_wrap=True)
-    reused = f"{result.reused} of {result.total} stages were there already"
-    say.print(
-        f"{reused}, {len(set(result.computed))} computed, {len(result.failed)} failed, {len(result.blocked)} blocked"
-    )
-    for key, error in result.failed.items():
-        place = store.failure_place(key)
-        say.print(
-            f"FAILED {plan.names[key]} ({key}): {error}\n  log: {place}",
-            markup=False,
-            style="red",
-            soft_wrap=True,
-        )
-    for key, cause in result.blocked.items():
-        say.print(f"blocked {plan.names[key]} ({key}) by {cause}", markup=False, style="red", soft_wrap=True)
+    say_outcome(say, plan, store, result)
     if as_json:
-        emit_json(
-            {
-                "spec": plan.name,
-                "complete": result.complete,
-                "rows": [asdict(row) for row in report.rows],
-                "stages": {
-                    "total": result.total,
-                    "reused": result.reused,
-                    "computed": sorted(set(result.computed)),
-                },
-                "failed": result.failed,
-                "blocked": result.blocked,
-                "repaired": result.repaired,
-                "files": {name: str(path) for name, path in files.items()},
-            }
-        )
+        shown = {"spec": plan.name, "rows": [asdict(row) for row in report.rows]}
+        emit_json({**shown, "files": {name: str(path) for name, path in files.items()}, **outcome(result)})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, get_args
 
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from grid.problems import Problem, choices, from_validation, join_place
 from tasks.stage import Config, Stage
@@ -50,11 +50,18 @@ def parse_entry(
     if not isinstance(name, str) or name not in known:
         problems.append(Problem(join_place(place, "name"), choices(name, known, what=what)))
         return None
-    if shown is not None and (not isinstance(shown, str) or not shown.strip()):
-        problems.append(Problem(join_place(place, "as"), f"is the row's name, a text, but got {shown!r}"))
-        shown = None
+    shown = shown_name(shown, join_place(place, "as"), problems)
     settings = {str(key): item for key, item in value.items() if key not in ("name", "as")}
     return Entry(name, shown, settings, place)
+
+
+def shown_name(value: object, place: str, problems: list[Problem]) -> str | None:
+    """What stands after `as:`, without blanks around it or doubled in it; None if nothing (or no name) does."""
+    name = " ".join(value.split()) if isinstance(value, str) else ""
+    if value is not None and not (name and name.isprintable()):
+        problems.append(Problem(place, f"is a name to be shown, a text, but got {value!r}"))
+        return None
+    return name or None
 
 
 @cache
@@ -75,11 +82,30 @@ def check_settings(
     if unnamed := [key for key in settings if not isinstance(key, str)]:
         problems.append(Problem(place, f"keys are texts, but got {', '.join(map(repr, unnamed))}"))
         return None
+    found = truth_values(model, settings, place)
+    told = {problem.place for problem in found}
     try:
-        return model(**settings)
+        checked = model(**settings)
     except ValidationError as error:
-        problems.extend(from_validation(error, place, model))
-        return None
+        found += [problem for problem in from_validation(error, place, model) if problem.place not in told]
+    problems.extend(found)
+    return None if found else checked
+
+
+def truth_values(model: type[BaseModel], settings: Mapping[str, Any], place: str) -> list[Problem]:
+    """Settings that are numbers and got true or false, which pydantic and Python take for 1 and 0."""
+    found = []
+    for name, value in settings.items():
+        where = join_place(place, str(name))
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
+        if isinstance(value, Mapping) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found += truth_values(annotation, value, where)
+        elif any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
+            kinds = set(_parts(annotation))
+            if kinds & {int, float} and not kinds & {bool, Any}:
+                text = f"must be a number, got {value!r} (YAML takes yes, no, on and off for true and false)"
+                found.append(Problem(where, text))
+    return found
 
 
 def given(config: Config) -> dict[str, Any]:
@@ -94,6 +120,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         old = result.get(key)
         result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    """The plain types in an annotation: float and None of `float | None`."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def _holds_stage(annotation: object) -> bool:

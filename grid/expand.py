@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from grid.attack_choices import AttackChoice
+from grid.defense_choices import DefenseChoice
 from grid.numerics import resolve_numerics
 from grid.plan import Cell, GANEntry, Plan, Row, leaks
 from grid.problems import Problem, SpecError, from_validation, join_place
 from grid.shown_settings import flat, part_settings
-from grid.spec import DefenseChoice, Spec
+from grid.spec import Spec
 from grid.world import World, built, digest_of, of_seed
 from tasks.attacks.attack import Attack, Attacker
 from tasks.attacks.rerun import Rerun
@@ -33,6 +34,7 @@ def expand(spec: Spec) -> Plan:
     gans: list[GANEntry] = []
     sources: dict[str, Path] = {}
     names: dict[str, str] = {}
+    problems: list[Problem] = []
     inception = digest_of(spec, spec.inception_weights, sources)
     for choice in spec.datasets:
         catalogue = choice.dataset.catalogue(spec.folder)
@@ -42,9 +44,12 @@ def expand(spec: Spec) -> Plan:
             try:
                 rows += _Rows(world).all()
             except SpecError as error:
-                raise SpecError([Problem(spec.source.place(p.place), p.message) for p in error.problems]) from error
+                problems += [Problem(spec.source.place(p.place), p.message) for p in error.problems]
+                continue
             gans += world.measured_gans()
             names.update(world.names)
+    if problems:
+        raise SpecError(list(dict.fromkeys(problems)))  # what is wrong with several victims is said once
     plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec), gans=_once(gans))
     plan = replace(plan, names={key: names.get(key, stage.kind) for key, stage in plan.stages().items()})
     if found := leaks(plan):
@@ -111,6 +116,7 @@ class _Rows:
             victim=world.victim_model(seed),
             victim_settings=world.victim.settings,
             train=world.split("train", "private"),
+            val=world.val("private"),
             public=world.split("train", "classifier"),
             public_images=world.split("all", "defender"),
             public_classifier=world.classifier("public_classifier", self.spec.public_classifier, seed),
@@ -141,10 +147,7 @@ class _Rows:
         world = self.world
         where = [(seed, label) for seed in self.spec.seeds for label in world.labels]
         protected = [self._protected(defense, attack, seed, label) for seed, label in where]
-        cells = tuple(
-            self._cell(defense, attack, seed, label, found)
-            for (seed, label), found in zip(where, protected, strict=True)
-        )
+        cells = tuple(self._cell(defense, attack, *at, found) for at, found in zip(where, protected, strict=True))
         distance = Distance(
             evaluations=tuple(cell.evaluate for cell in cells),
             reference=world.split("train", "private"),
@@ -152,25 +155,23 @@ class _Rows:
             **world.common(self.spec.seeds[0]),
         )
         world.named(f"distances {defense.shown} under {attack.shown}", distance)
-        sample = cells[0].evaluate.attack
-        shown = {name: value for name, value in sample.config.items() if name not in ("label", "seed")}
-        shown = {name: value for name, value in shown.items() if not isinstance(value, dict)}
+        sample, victims = cells[0].evaluate.attack, [world.victim_model(seed).key for seed, _ in where]
+        own = sample.config.items()
+        shown = {name: value for name, value in own if name not in ("label", "seed") and not isinstance(value, dict)}
         return Row(
             dataset=world.choice.shown,
             victim=world.victim.shown,
             defense=defense.shown,
             defense_kind=defense.defense.name,
             attack=attack.shown,
-            undefended=all(
-                found.target.key == world.victim_model(seed).key
-                for (seed, _), found in zip(where, protected, strict=True)
-            ),
+            undefended=[found.target.key for found in protected] == victims,
             control=attack.control,
             access=sample.access,
             output=protected[0].output,
             selection=sample.selection,
-            settings=flat(defense.defense.model_dump()),
+            settings=flat(defense.defense),
             attack_settings={**shown, **part_settings(sample, attack.parts)},
+            fakes_gan=world.structure_behind(protected[0].target),
             cells=cells,
             distance=distance,
         )
@@ -199,7 +200,7 @@ class _Rows:
             person=world.catalogue.private[label],
             seed=seed,
             evaluate=evaluate,
-            accuracy=world.accuracy(protected.target, test, seed, where),
+            accuracy=world.accuracy(protected.target, test, seed, world.names[protected.target.key]),
             checks=world.checks(seed),
             decoy=pair.decoy if pair else None,
             decoy_person=public.people[pair.decoy] if pair and public and pair.decoy is not None else None,

@@ -17,9 +17,11 @@ from grid.entries import settings_model
 from grid.problems import Problem, SpecError, choices
 from grid.spec_source import BUDGETS, SPECS
 from tasks.attacks import ATTACKS
+from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.data import DATASETS
 from tasks.defenses import DEFENSES
 from tasks.gan import GANS
+from tasks.gan.gan import GANChoice
 from tasks.stage import Stage
 
 SPACES = Path(search_spaces.__file__).parent
@@ -33,7 +35,7 @@ METRICS = {
     "fid_inception": "pytorch-fid on Inception features, if its weights are there",
     "knn_sqdist": "squared F_E feature distance to the nearest private training picture of l_t",
     "diversity": "mean squared F_E feature distance between two attack images of a label",
-    "target_confidence": "share of attack images that the target gives l_t with p >= 0.9",
+    "target_confidence": "share of attack images that the target, without an output wrapper, gives l_t with p >= 0.9",
     "setup_queries": "images sent to the target while the attack's own GAN or decoder was trained",
     "reruns, reruns_counted": "cells whose attack had not converged and ran again; those where the second run counts",
     "frechet, density, coverage": "of a GAN: its samples against its public images, in a judge's features (gans.csv)",
@@ -70,16 +72,43 @@ def show_list(what: str, *, as_json: bool) -> None:
 
 
 def _describe(kind: type[BaseModel]) -> dict[str, Any]:
-    model = settings_model(kind) if issubclass(kind, Stage) else kind
     about = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
-    settings = {
-        name: {
-            "default": _plain(field.get_default(call_default_factory=True)),
-            "about": field.description or "",
-        }
-        for name, field in model.model_fields.items()
-    }
+    settings = _settings(settings_model(kind) if issubclass(kind, Stage) else kind)
+    if issubclass(kind, GeneratorAttack):
+        settings |= _gan("gan", kind.default_gan, "the attacker's GAN, trained on the attacker's public images")
+    for name, part in kind.parts.items() if issubclass(kind, Attack) else ():
+        inner = settings_model(part)
+        settings[name] = {"default": inner().model_dump(), "about": "what the attack trains for itself"}
+        settings |= _settings(inner, f"{name}.")
     return {"about": about, "settings": settings}
+
+
+def _settings(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Every setting by its path in a spec, `fakes.count`; default and meaning of each."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        default, about = field.get_default(call_default_factory=True), field.description or ""
+        if isinstance(default, GANChoice):
+            found |= _gan(prefix + name, default.name, about)
+            continue
+        found[prefix + name] = {
+            "default": None if field.is_required() else _plain(default),
+            "about": f"{about}; must be given" if field.is_required() else about,
+        }
+        if isinstance(default, BaseModel):
+            found |= _settings(type(default), f"{prefix}{name}.")
+    return found
+
+
+def _gan(name: str, structure: str, about: str) -> dict[str, Any]:
+    """A GAN may be given by its structure's name, or as a mapping with the structure's own settings."""
+    return {
+        name: {"default": {"name": structure, "settings": {}}, "about": about},
+        f"{name}.name": {
+            "default": structure,
+            "about": "structure; `decoygrid list gans` has the others, and the settings that may stand beside it",
+        },
+    }
 
 
 def _plain(value: object) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tasks.artifact import Artifact
 
-VIEW_VERSION = 3  # bump when the same records are to be shown in another way: all runs are then sent again
+VIEW_VERSION = 4  # bump when the same records are to be shown in another way: all runs are then sent again
 
 Record = Mapping[str, Any]
 Row = Mapping[str, Any]

@@ -14,11 +14,10 @@ from typing import Any
 
 from grid import mirror_files as files
 from grid.mirror_model import File, Grid, Point, Row, RunView, digest_of, is_number, text
+from grid.mirror_params import defense_note, row_params
 from grid.mirror_stages import stage_view
 from tasks.data.manifest import file_digest
 
-COEFFICIENTS = ("alpha", "beta", "omega", "gamma", "lambda3", "lpri", "replay", "rounds")
-WEIGHTS = ("alpha", "beta", "omega", "replay")
 PLANNED = ("labels", "seeds", "cells", "cells_missing")
 JUDGES = ("evaluator_accuracy", "second_accuracy")
 IN_TABLE_ONLY = (*PLANNED, *JUDGES, "mc_target_images", "aa_top5_second", "attack_seconds")
@@ -28,6 +27,7 @@ CELL_STAGES = ("attack", "evaluate", "accuracy")
 PREFIXES = {
     **dict.fromkeys(("feat_mean_sqdist", "frechet_evaluator", "fid_inception", "knn_sqdist"), "to_private/"),
     "diversity": "to_each_other/",
+    "achieved_epsilon": "target/",
     **dict.fromkeys(("images", "passes", "queries", "setup_queries", "reruns", "reruns_counted"), "work/"),
 }
 IMAGES, PREDICTIONS = "images.safetensors", "predictions.parquet"
@@ -108,15 +108,14 @@ def _row(grid: Grid, row: Row) -> RunView:
     needed = [*keys, *([row["distance"]] if row.get("distance") else [])]
     missing = sorted({key for key in needed if key not in grid.records})
     started, ended = grid.times(needed)
-    metrics = {} if missing and grid.live else _row_metrics(grid.rows, row)
+    metrics = {} if missing and grid.live else {**_row_metrics(grid.rows, row), **_target_metrics(grid, row)}
     points = _points(metrics, ended)
     name = row_name(grid.document, row)
     done = sum(all(cell[part] in grid.records for part in CELL_STAGES) for cell in row["cells"])
-    settings = ", ".join(f"{key}={text(value)}" for key, value in sorted(row.get("settings", {}).items()))
     note = [
         f"Row `{name}` ({row['dataset']}, {row['victim']}): {done} of {len(row['cells'])} cells pooled.",
         *([f"Missing: {', '.join(missing)}."] if missing else []),
-        f"Defense `{row['defense']}`: {settings or 'no settings'}.",
+        defense_note(row),
         *([f"Attack: {row['access'].replace('_', '-')}, selection {row['selection']}."] if row.get("access") else []),
         _ROW_HELP,
     ]
@@ -128,27 +127,11 @@ def _row(grid: Grid, row: Row) -> RunView:
         started=started,
         ended=ended,
         note="\n\n".join(note),
-        params=_row_params(grid.document, row),
+        params=row_params(grid.document, row),
         source=digest_of(points) if points else "",
         points=lambda: points,
         files=_row_files(grid, row, keys),
     )
-
-
-def _row_params(document: Mapping[str, Any], row: Row) -> dict[str, str]:
-    """The coefficients and, of all other settings, those in which rows of this grid differ.
-
-    A row without one of the WEIGHTS has weight 0: what it weighs is not computed (so a comparison with the
-    undefended row has an axis from 0).
-    """
-    params = {"attack": row["attack"], "defense": row["defense"]}
-    for prefix, name in (("", "settings"), ("attack_", "attack_settings")):
-        for key, value in row.get(name, {}).items():
-            values = {text(other[name][key]) for other in document["rows"] if key in other.get(name, {})}
-            if value is not None and (len(values) > 1 or (not prefix and key in COEFFICIENTS)):
-                params.setdefault(prefix + key, text(value))
-    used = {name for other in document["rows"] for name in other.get("settings", {})}
-    return {**{name: "0" for name in WEIGHTS if name in used}, **params}
 
 
 def _row_metrics(rows: Sequence[Row], row: Row) -> dict[str, float]:
@@ -157,6 +140,13 @@ def _row_metrics(rows: Sequence[Row], row: Row) -> dict[str, float]:
     compared = {name: value for name, value in next(same, {}).items() if name not in (*IDENTITY, *IN_TABLE_ONLY)}
     numbers = {name: float(value) for name, value in compared.items() if is_number(value)}
     return {name: value for name, value in numbers.items() if not name.endswith(("_low", "_high"))}
+
+
+def _target_metrics(grid: Grid, row: Row) -> dict[str, float]:
+    """What a row's targets were trained to guarantee: of DP's epsilons the largest, since all targets are shipped."""
+    records = [grid.records.get(key, {}) for key in {cell["target"] for cell in row["cells"]}]
+    found = [record.get("metrics", {}).get("achieved_epsilon") for record in records]
+    return {"achieved_epsilon": max(found)} if found and all(map(is_number, found)) else {}
 
 
 def _points(metrics: Mapping[str, float], ended: int) -> list[Point]:

@@ -52,6 +52,7 @@ class Row:
     selection: str  # how the attack chooses among what it found; by the target alone
     settings: Mapping[str, Any]
     attack_settings: Mapping[str, Any]
+    fakes_gan: str  # structure of the GAN that the defense made fakes with; empty: it made none
     cells: tuple[Cell, ...]
     distance: Distance
 
@@ -134,6 +135,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "undefended": row.undefended,
         "settings": dict(row.settings),
         "attack_settings": dict(row.attack_settings),
+        "fakes_gan": row.fakes_gan,
         "distance": row.distance.key,
         "cells": [_cell_document(cell) for cell in row.cells],
     }

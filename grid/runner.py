@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
-from grid.store import Heartbeat, Store, StoreError, new_attempt
+from grid.store import Heartbeat, Store, new_attempt
+from grid.store_files import StoreError
 from tasks.artifact import DamagedArtifactError
 from tasks.context import Context
 from tasks.stage import ComputeStage, Stage

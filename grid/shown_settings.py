@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from grid.entries import PLUMBING
 from tasks.attacks.attack import Attack
 from tasks.gan.gan import GANChoice
 from tasks.stage import Stage
 
 
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a defense as plain values: `fakes: {count: 8}` becomes `fakes_count: 8`."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name == "gan":
-            flat |= gan_settings(GANChoice(**value))
-        elif isinstance(value, dict):
-            flat |= {f"{name}_{inner}": item for inner, item in value.items()}
+def flat(settings: BaseModel) -> dict[str, Any]:
+    """Settings of a defense as plain values: `fakes: {count: 8}` becomes `fakes_count: 8`, `gan: cgan` `gan: cgan`."""
+    found: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, GANChoice):
+            found |= gan_settings(value, name)
+        elif isinstance(value, BaseModel):
+            found |= {f"{name}_{inner}": item for inner, item in flat(value).items()}
         else:
-            flat[name] = value
-    return flat
+            found[name] = value
+    return found
 
 
-def gan_settings(gan: GANChoice) -> dict[str, Any]:
-    return {"gan": gan.name, **{f"gan_{name}": value for name, value in gan.settings.items()}}
+def gan_settings(gan: GANChoice, name: str = "gan") -> dict[str, Any]:
+    """A GAN's structure under the name of the setting, its own settings behind it: `gan_width`."""
+    return {name: gan.name, **{f"{name}_{setting}": value for setting, value in gan.settings.items()}}
 
 
 def plain_fields(stage: Stage) -> dict[str, Any]:

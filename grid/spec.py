@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from pydantic import Field, field_validator
 
 from grid.attack_choices import AttackChoice
+from grid.defense_choices import DefenseChoice
 from grid.spec_source import Source
 from tasks.data.dataset import Dataset
-from tasks.defenses.defense import Defense
 from tasks.stage import Config, Group
 
 
@@ -39,12 +39,6 @@ class VictimChoice(NamedTuple):
     shown: str
     settings: Mapping[str, Any]
     weights: str | None
-    place: str
-
-
-class DefenseChoice(NamedTuple):
-    shown: str
-    defense: Defense
     place: str
 
 

@@ -90,8 +90,10 @@ class _Parser(ChoiceParser):
         value = self.content["paper"]
         several = isinstance(value, list)
         for i, item in enumerate(value if several else [] if value is None else [value]):
-            if item not in PAPER:
-                where = join_place("paper", i) if several else "paper"
+            where = join_place("paper", i) if several else "paper"
+            if isinstance(item, dict | list):
+                self._problem(where, f"names one of {', '.join(PAPER)}, or is a list of them, but got {item!r}")
+            elif item not in PAPER:
                 self._problem(where, choices(item, PAPER, what="table or figure of the paper"))
         if several and len({repr(item) for item in value}) < len(value):
             self._problem("paper", f"names one twice: {value!r}")
@@ -120,7 +122,7 @@ class _Parser(ChoiceParser):
 
     def _decoys(self) -> dict[int, int]:
         value = self.content["decoys"]
-        if not isinstance(value, dict) or not all(isinstance(n, int) for pair in value.items() for n in pair):
+        if not isinstance(value, dict) or not all(type(n) is int for pair in value.items() for n in pair):
             self._problem("decoys", f"maps a protected label to a label of the public classifier, got {value!r}")
             return {}
         return value

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from grid.cli import emit_json
-from grid.commands import open_store
 from grid.costs import Costs
 from grid.expand import expand
+from grid.places import open_store
 from grid.plan import Plan
 from grid.problems import Problem, SpecError
 from grid.progress import duration

@@ -71,6 +71,10 @@ class World:
         self._splits[part, audience] = self.named(f"{audience} {part} images", made)
         return made
 
+    def val(self, audience: Audience) -> Split | None:
+        """Pictures that are only measured on, if the dataset holds any out."""
+        return self.split("val", audience) if self.choice.dataset.val_per_label else None
+
     def common(self, seed: int) -> dict[str, Any]:
         """Fields of every computing stage."""
         return {"seed": seed, "numerics": self.numerics, "threads": self.spec.threads}
@@ -82,7 +86,7 @@ class World:
         audience: Audience = "private"
         if role in ("public_classifier", "judge"):
             audience = "classifier" if role == "public_classifier" else "judge"
-        val = self.split("val", audience) if self.choice.dataset.val_per_label else None
+        val = self.val(audience)
         stage = Classifier(train=self.split("train", audience), val=val, role=role, **settings, **self.common(seed))
         self._classifiers[role, seed] = self.named(f"{role.replace('_', ' ')} {stage.arch}{of_seed(seed)}", stage)
         return stage
@@ -128,6 +132,10 @@ class World:
         self.named(name, stage)
         self.gans.setdefault(stage.key, (choice.name, stage))
         return stage
+
+    def structure_behind(self, target: Model) -> str:
+        """The registry's name of the GAN that a target's fakes are from; empty if there is none."""
+        return next((self.gans[key][0] for key in target.closure() if key in self.gans), "")
 
     def decoy(self, label: int, seed: int) -> int:
         """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""

@@ -44,6 +44,10 @@ class Config(BaseModel):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **(update or {})})
 
+    def fields_of(self, kind: type[Config]) -> dict[str, Any]:
+        """The fields that `kind`, a group of settings that this one has too, declares."""
+        return {name: getattr(self, name) for name in kind.model_fields}
+
 
 class Stage(Config):
     """One unit of work. A subclass sets `kind`, `version` and `group`, declares fields and writes `run`.

@@ -76,8 +76,9 @@ def train_decoder(stage: Decoder, ctx: Context) -> Metrics:
     """
     images, answers, queries = pairs(stage, ctx)
     n = len(images) // (1 + stage.copies)
-    network = blank(stage).to(ctx.device)
+    network = blank(stage)
     initialise(network, ctx.generator("init"), std=INIT_STD)
+    network.to(ctx.device)
     network.fit(answers.to(ctx.device))
     _train(stage, ctx, network, images.to(ctx.device), answers.to(ctx.device))
     save_file({name: t.cpu().contiguous() for name, t in network.state_dict().items()}, ctx.out / "decoder.safetensors")

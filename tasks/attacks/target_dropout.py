@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.models.architectures import Network
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor | None]
-AFTER_LINEAR = (nn.BatchNorm1d, nn.ReLU, nn.PReLU, nn.Dropout, nn.Identity)
+AFTER_LINEAR = (nn.BatchNorm1d, nn.GroupNorm, nn.ReLU, nn.PReLU, nn.Dropout, nn.Identity)
 
 
 class DropoutTarget:

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 DEFENSES: Registry[Defense] = Registry(
     {
-        "mid": "tasks.defenses.mid:MID",
-        "ad_mi": "tasks.defenses.ad_mi:AdMI",
-        "purifier": "tasks.defenses.purifier:Purification",
         "none": "tasks.defenses.none:NoDefense",
-        "gan_d": "tasks.defenses.gan_d:GAND",
         "gan_id": "tasks.defenses.gan_id:GANID",
+        "gan_d": "tasks.defenses.gan_d:GAND",
         "random_fakes": "tasks.defenses.random_fakes:RandomFakes",
         "dp": "tasks.defenses.dp:DP",
+        "ad_mi": "tasks.defenses.ad_mi:AdMI",
+        "mid": "tasks.defenses.mid:MID",
+        "purifier": "tasks.defenses.purifier:Purification",
     }
 )

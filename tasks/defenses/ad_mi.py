@@ -69,7 +69,7 @@ class Noised(NoiseSettings, Wrapped):
 
     def wrap(self, ctx: Context) -> ad_mi_noise.AdMINetwork:
         decoder = inference.inference_copy(self.decoder.trained(ctx))
-        settings = {name: getattr(self, name) for name in NoiseSettings.model_fields}
+        settings = self.fields_of(NoiseSettings)
         return ad_mi_noise.AdMINetwork(self.model.network(ctx), decoder, self.gradient, **settings)
 
     def own_metrics(self, ctx: Context, images: torch.Tensor, clean: torch.Tensor, answers: torch.Tensor) -> Metrics:
@@ -79,7 +79,10 @@ class Noised(NoiseSettings, Wrapped):
 
 
 class AdMI(NoiseSettings, WrapperDefense):
-    """The victim behind adversarial noise on its confidences; see `Noised`."""
+    """The victim, whose confidences get noise that misleads an inversion model; their largest stays the label's.
+
+    How the noise is found is in `Noised`; what the papers leave open is in docs/PROTOCOL.md.
+    """
 
     name: ClassVar = "ad_mi"
 
@@ -93,5 +96,5 @@ class AdMI(NoiseSettings, WrapperDefense):
             **self.decoder.model_dump(),
             **defender.common,
         )
-        settings = {name: getattr(self, name) for name in NoiseSettings.model_fields}
+        settings = self.fields_of(NoiseSettings)
         return Noised(model=defender.victim, decoder=decoder, gradient=self.gradient, **settings, **defender.common)

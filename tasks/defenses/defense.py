@@ -18,6 +18,7 @@ class Defender(NamedTuple):
     victim: Model
     victim_settings: Mapping[str, Any]  # how the victim is trained, for a defense that trains one itself
     train: Split
+    val: Split | None  # private images that are only measured on
     public: Split  # the defender's public images, labelled: what F_C is trained on
     public_images: Split  # all of the defender's public images
     public_classifier: Classifier

@@ -59,12 +59,12 @@ class DP(DPSettings, Defense):
         victim = defender.victim.network_of()
         target = DPClassifier(
             train=defender.train,
-            val=victim.val if isinstance(victim, Classifier) else None,
+            val=defender.val,
             role="victim",
             arch="vgg16_gn",
             width=victim.width,
             init=self._pretrained(defender, victim.width) if self.pretraining == "public" else None,
-            **{name: getattr(self, name) for name in DPSettings.model_fields},
+            **self.fields_of(DPSettings),
             **defender.common,
         )
         return Protected(target)

@@ -31,8 +31,10 @@ class FinetuneDefense(FinetuneSettings, Defense):
     def extensions(self) -> tuple[str, ...]:
         named = {
             "replay": self.replay > 0,
-            "ce": self.gamma == 0 and self.lpri in ("detached", "literal"),
-            self.lpri: self.lpri != "detached" and not (self.gamma == 0 and self.lpri == "literal"),
+            "ce": self.gamma == 0 and self.lpri != "unlikelihood",  # the other forms of L_pri are then the same
+            "lpri_ce": self.gamma > 0 and self.lpri == "ce",  # L_pub stays focal
+            "literal": self.gamma > 0 and self.lpri == "literal",
+            "unlikelihood": self.lpri == "unlikelihood",
             "no_l_pri": self.alpha == 0,
             "no_l_pub": self.beta == 0,
             "no_l_cl": not self.consolidates,
@@ -78,7 +80,7 @@ class FinetuneDefense(FinetuneSettings, Defense):
             fisher=fisher,
             train=defender.train if self.replay > 0 else None,
             role="defender",
-            **{name: getattr(self, name) for name in FinetuneSettings.model_fields},
+            **self.fields_of(FinetuneSettings),
             **defender.common,
         )
 
@@ -118,5 +120,5 @@ class GANDefense(FinetuneDefense):
 
     def _fakes(self, defender: Defender, model: Model, label: int) -> Fakes:
         gan: GAN = defender.make_gan(self.structure(defender))
-        settings = {name: getattr(self.fakes, name) for name in FakesSettings.model_fields}
+        settings = self.fakes.fields_of(FakesSettings)
         return Fakes(model=model, label=label, gan=gan, **settings, **defender.common)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from tasks.defenses.defense import Defender, Defense, Protected
 from tasks.models.bottleneck_classifier import BottleneckClassifier, BottleneckSettings
-from tasks.models.classifier import Classifier
 
 TRAINING = ("epochs", "optimizer", "lr")
 
@@ -33,11 +32,11 @@ class MID(BottleneckSettings, Defense):
 
     def protect(self, defender: Defender, labels: tuple[int, ...]) -> Protected:
         own: dict[str, Any] = {name: getattr(self, name) for name in TRAINING if getattr(self, name) is not None}
-        bottleneck = {name: getattr(self, name) for name in BottleneckSettings.model_fields}
-        victim = defender.victim
+        bottleneck = self.fields_of(BottleneckSettings)
         model = BottleneckClassifier(
             train=defender.train,
-            val=victim.val if isinstance(victim, Classifier) else None,
+            val=defender.val,
+            role="victim",
             **{**defender.victim_settings, **own, **bottleneck},
             **defender.common,
         )

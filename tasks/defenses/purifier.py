@@ -103,11 +103,14 @@ class Purified(Wrapped):
 
 
 class Purification(PurifierSettings, WrapperDefense):
-    """The victim behind a purifier of its confidences; see `Purifier`."""
+    """The victim, whose confidences pass an autoencoder that evens out what is peculiar to single images.
+
+    How it is trained is in `Purifier`.
+    """
 
     name: ClassVar = "purifier"
 
     def wrapped(self, defender: Defender) -> Purified:
-        settings = {name: getattr(self, name) for name in PurifierSettings.model_fields}
+        settings = self.fields_of(PurifierSettings)
         purifier = Purifier(model=defender.victim, data=defender.public_images, **settings, **defender.common)
         return Purified(model=defender.victim, purifier=purifier, gradient=self.gradient, **defender.common)

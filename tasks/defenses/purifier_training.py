@@ -91,8 +91,9 @@ def train_purifier(stage: Purifier, ctx: Context) -> Metrics:
     changes = ctx.generator("augment")
     images = torch.cat([public, *(augment(public, changes) for _ in range(stage.copies))])
     vectors = predict(stage.model.network(ctx), images).softmax(dim=1).to(ctx.device)
-    network = blank(stage).to(ctx.device)
+    network = blank(stage)
     initialise(network, ctx.generator("init"))
+    network.to(ctx.device)
     _train(stage, ctx, network, vectors)
     save_file({name: t.cpu().contiguous() for name, t in network.state_dict().items()}, ctx.out / WEIGHTS)
     own = vectors[: len(public)]
@@ -116,7 +117,9 @@ def _train(stage: Purifier, ctx: Context, network: PurifierNetwork, vectors: tor
         rows = torch.randint(len(vectors), (stage.batch,), generator=draws).to(vectors.device)
         batch = permute_labels(vectors[rows], round(stage.permuted * stage.batch), draws)
         logits = network(batch)
-        terms = {"reconstruction": reconstruction_loss(logits, batch), "label": stage.lam * label_loss(logits, batch)}
+        terms = {"reconstruction": reconstruction_loss(logits, batch)}
+        if stage.lam > 0:
+            terms["label"] = stage.lam * label_loss(logits, batch)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()

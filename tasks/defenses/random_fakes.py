@@ -26,6 +26,9 @@ else:
     pixels = lazy("tasks.data.pixels")
 
 
+DEFENDERS_OWN = ("private", "defender", "classifier")  # audiences
+
+
 class Photographs(Samples):
     """`count` photographs of a label, drawn at random from a split: without replacement while there are enough."""
 
@@ -42,6 +45,8 @@ class Photographs(Samples):
     def _of_training_images(self) -> Self:
         if self.data.part != "train":
             raise ValueError(f"random fakes are training images, not {self.data.part=}")
+        if self.data.audience not in DEFENDERS_OWN:
+            raise ValueError(f"a defender has images of {', '.join(DEFENDERS_OWN)}, not {self.data.audience=}")
         if self.label >= len(self.data.people):
             raise ValueError(f"{self.label=} but the split has labels 0..{len(self.data.people) - 1}")
         return self
@@ -60,7 +65,7 @@ class Photographs(Samples):
 
 
 class RandomFakes(FinetuneDefense):
-    """Eq. 10 with private training photographs of l_t in L_pri and public ones of l_p in L_pub (sec. VI-A).
+    """Fine-tune by eq. 10 on photographs: private ones of l_t in L_pri, public ones of l_p in L_pub (sec. VI-A).
 
     "We randomly choose images from the training set of the label l_p and l_t ... and use a similar loss as Section
     IV-C": we take the same loss. L_pri is thus maximised on what the victim should recognise, so that MC(l_t)

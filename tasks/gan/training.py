@@ -163,12 +163,12 @@ def _start(stage: TrainedGAN, ctx: Context) -> tuple[LatentGenerator, nn.Module]
         return generator.train(), critic.train()
     generator, critic = build_pair(stage)
     for net, name in ((generator, "init-generator"), (critic, "init-critic")):
-        net.to(ctx.device)
-        own = getattr(net, "initialise", None)
+        own = getattr(net, "initialise", None)  # on the CPU, where their generators are
         if own is not None:
             own(ctx.generator(name))
         else:
             initialise(net, ctx.generator(name), std=INIT_STD)
+        net.to(ctx.device)
     return generator, critic
 
 

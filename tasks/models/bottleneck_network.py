@@ -9,6 +9,7 @@ from torch.nn import functional
 from tasks.models.architectures import Network
 from tasks.models.image_noise import image_noise
 
+LEAST_STD = 1e-6  # log std stays finite
 SHIFT = 5.0  # of the code: softplus(s - 5) starts near 0.007, so that training starts almost without noise
 
 
@@ -32,7 +33,7 @@ class BottleneckNetwork(Network):
     def posterior(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """mu and std of z given x: (n, c, s, s) -> (n, k), (n, k) > 0."""
         mean, raw = self.statistics(self.body(x)).chunk(2, dim=1)
-        return mean, functional.softplus(raw - SHIFT)
+        return mean, functional.softplus(raw - SHIFT).clamp_min(LEAST_STD)
 
     def code(self, x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         """z (n, k) of images whose `posterior` is (mean, std)."""

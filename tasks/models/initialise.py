@@ -13,8 +13,13 @@ def initialise(network: nn.Module, generator: torch.Generator, *, std: float | N
     """Kaiming-normal weights (fan out, He et al. 2015), zero biases, unit norms, PReLU slopes of 0.25.
 
     With `std`, weights are N(0, std^2) instead: 0.02 for GANs (Radford et al. 2016, DCGAN).
-    Every parameter must belong to a layer known here; ValueError otherwise, so that none is left to chance.
+    Every parameter must belong to a layer known here, and be on the generator's device: the CPU, so that a GPU
+    starts from the same weights. ValueError otherwise.
     """
+    if elsewhere := {str(p.device) for p in network.parameters()} - {str(generator.device)}:
+        raise ValueError(
+            f"initialise a network before it moves to {', '.join(elsewhere)}; weights are drawn on the CPU"
+        )
     for name, module in network.named_modules():
         own = dict(module.named_parameters(recurse=False))
         if not own:

@@ -38,7 +38,7 @@ def noise_multiplier(
             )
     except ValueError as error:
         text = f"the {mechanism} accountant finds no noise for {epsilon=}, {delta=}, {sample_rate=}, {steps=}"
-        raise ValueError(f"{text}: {error} Take a larger epsilon or fewer steps.") from error
+        raise ValueError(f"{text}: {error} Take a larger epsilon, a larger delta or fewer steps.") from error
     return float(sigma)
 
 

@@ -15,7 +15,7 @@ from tasks.models.architectures import Network
 from tasks.models.augment import augment
 from tasks.models.initialise import initialise
 from tasks.models.privacy_accounting import ACCOUNTANTS, noise_multiplier, spent, without_warnings
-from tasks.models.training import accuracy, save_network
+from tasks.models.training import accuracy, decaying_optimizer, save_network, val_accuracy
 from tasks.stage import Metrics
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PrivateTraining:
         self.model = GradSampleModule(self.network, loss_reduction="sum")
         self.draws, self.changes = ctx.generator("order"), ctx.generator("augment")
         self.noise = torch.Generator(ctx.device).manual_seed(ctx.seed("noise"))
-        self.plain = _optimizer(stage, self.network)
+        self.plain = decaying_optimizer(stage, self.network)
         self.optimizer = DPOptimizer(
             self.plain,
             noise_multiplier=self.noise_multiplier,
@@ -154,10 +154,15 @@ class PrivateTraining:
         if self.stage.epsilon is None:
             self.ctx.note("achieved_epsilon", "no noise was added (epsilon: null), so there is no guarantee")
             return found
-        both = {name: spent(self.accountant, self.delta, name) for name in ACCOUNTANTS}
         found |= {"target_epsilon": self.stage.epsilon, "delta": self.delta}
-        found |= {f"achieved_epsilon_{name}": value for name, value in both.items()}
-        return {**found, "achieved_epsilon": both[self.stage.accountant]}
+        for name in ACCOUNTANTS:
+            try:
+                found[f"achieved_epsilon_{name}"] = spent(self.accountant, self.delta, name)
+            except ValueError as error:
+                if name == self.stage.accountant:
+                    raise
+                self.ctx.note(f"achieved_epsilon_{name}", f"this accountant cannot say: {error}")
+        return {**found, "achieved_epsilon": found[f"achieved_epsilon_{self.stage.accountant}"]}
 
 
 def train_privately(stage: DPClassifier, ctx: Context) -> Metrics:
@@ -175,20 +180,5 @@ def train_privately(stage: DPClassifier, ctx: Context) -> Metrics:
     training.model.cleanup()
     network = training.network.to(memory_format=torch.channels_last)
     save_network(network, ctx.out)
-    metrics = {**training.price(), "train_accuracy": accuracy(network, images, labels)}
-    if stage.val is not None:
-        x, y = (t.to(ctx.device) for t in stage.val.tensors(ctx))
-        metrics["val_accuracy"] = accuracy(network, x, y)
-    return metrics
-
-
-def _optimizer(stage: DPClassifier, network: Network) -> torch.optim.Optimizer:
-    """On what is trained; weights decay, biases and norms do not."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": stage.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if stage.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=stage.lr, momentum=0.9)
-    return torch.optim.AdamW(groups, lr=stage.lr)
+    measured = {"train_accuracy": accuracy(network, images, labels), **val_accuracy(stage, ctx, network)}
+    return {**training.price(), **measured}

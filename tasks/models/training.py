@@ -35,11 +35,12 @@ def train_classifier(stage: Classifier, ctx: Context, objective: Objective | Non
     """
     objective = objective if objective is not None else _cross_entropy(stage)
     images, labels = (t.to(ctx.device) for t in stage.train.tensors(ctx))
-    network = stage.blank().to(ctx.device)
-    initialise(network, ctx.generator("init"))
+    network = stage.blank()
+    initialise(network, ctx.generator("init"))  # on the CPU, where its generator is
+    network.to(ctx.device)
     batch = min(stage.batch, len(images))
     per_epoch = len(images) // batch
-    optimizer = _optimizer(stage, network)
+    optimizer = decaying_optimizer(stage, network)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=stage.lr, total_steps=stage.epochs * per_epoch, cycle_momentum=False
     )
@@ -67,11 +68,8 @@ def train_classifier(stage: Classifier, ctx: Context, objective: Objective | Non
         ctx.log(epoch + 1, **means, lr=float(schedule.get_last_lr()[0]))
         ctx.checkpoint(epoch + 1, state.snapshot)
     save_network(network, ctx.out)
-    metrics = {"train_accuracy": accuracy(network, images, labels), "train_loss": ctx.curves[-1]["loss"]}
-    if stage.val is not None:
-        x, y = (t.to(ctx.device) for t in stage.val.tensors(ctx))
-        metrics["val_accuracy"] = accuracy(network, x, y)
-    return metrics
+    measured = {"train_accuracy": accuracy(network, images, labels), "train_loss": ctx.curves[-1]["loss"]}
+    return {**measured, **val_accuracy(stage, ctx, network)}
 
 
 def _cross_entropy(stage: Classifier) -> Objective:
@@ -85,13 +83,24 @@ def _cross_entropy(stage: Classifier) -> Objective:
     return objective
 
 
-def _optimizer(stage: Classifier, network: Network) -> torch.optim.Optimizer:
-    decay = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+def decaying_optimizer(stage: Classifier, network: Network) -> torch.optim.Optimizer:
+    """The stage's optimizer on what is trained of `network`; weights decay, biases and norms do not."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": stage.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     if stage.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=stage.lr, momentum=0.9)
     return torch.optim.AdamW(groups, lr=stage.lr)
+
+
+def val_accuracy(stage: Classifier, ctx: Context, network: Network) -> Metrics:
+    """`val_accuracy` of a trained network, a fraction in [0, 1]; nothing without a validation split."""
+    if stage.val is None:
+        return {}
+    images, labels = (t.to(ctx.device) for t in stage.val.tensors(ctx))
+    return {"val_accuracy": accuracy(network, images, labels)}
 
 
 def blank(stage: Classifier | GivenClassifier) -> Network:

@@ -37,7 +37,7 @@ class WrappedNetwork(Network):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.inner(x)
-        with torch.autocast(x.device.type, enabled=False):  # an answer is the same whatever precision its caller has
+        with torch.autocast(x.device.type, enabled=False):  # whatever precision its caller has
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             if self.gradient == "bpda":
                 return self.answer(x.detach(), exact.softmax(dim=1))

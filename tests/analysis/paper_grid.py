@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from analysis.paper_layout import Cell, PaperTable
 from analysis.rows import ComparisonRow
 
 NONE, DP, GAN_D, GAN_ID = "none", "dp", "gan_d", "gan_id"
@@ -35,14 +37,20 @@ class PaperGrid:
         output: str = "",
         control: bool = False,
         settings: dict[str, Any] | None = None,
+        evaluated: Sequence[str] = (),
         **measured: Any,
     ) -> None:
-        """A row; kind and attack_kind are the shown names up to the first `+` or blank unless given."""
+        """A row; kind and attack_kind are the shown names up to the first `+` or blank unless given.
+
+        evaluated: keys of the cells' evaluations, a label each.
+        """
         kind = kind or defense.split("+")[0].split(" ")[0]
         names = {"dataset": dataset, "victim": victim, "defense": defense, "attack": attack}
         own = {"defense_kind": kind, "attack_kind": attack_kind or attack.split(" ")[0], "settings": settings or {}}
         undefended = kind == NONE
-        self.about.append({**names, **own, "undefended": undefended, "control": control, "output": output, "cells": []})
+        cells = [{"label": label, "seed": 0, "evaluate": key} for label, key in enumerate(evaluated)]
+        how = {"undefended": undefended, "control": control, "output": output}
+        self.about.append({**names, **own, **how, "cells": cells})
         blank: dict[str, Any] = dict.fromkeys(f.name for f in fields(ComparisonRow))
         counts = {"labels": 20, "seeds": 1, "cells": 20, "cells_missing": 0, "images": 160, "mc_target_images": 40}
         counts |= {"reruns": 0, "reruns_counted": 0}
@@ -76,3 +84,17 @@ def celeba() -> PaperGrid:
                 value = {**more, **rates((i + 1) / 20, mc=0.9 - i / 100, fid=40.0 + i)}
                 grid.add(name, attack, dataset=dataset, **value)
     return grid
+
+
+def cell(table: PaperTable, line: tuple[str, ...], heading: str) -> Cell:
+    position = [group.heading for group in table.groups].index(heading)
+    return next(found for found in table.lines if found.names == line).cells[position]
+
+
+def headings(table: PaperTable, *, ours: bool = False) -> list[str]:
+    return [group.heading for group in table.groups if group.ours == ours]
+
+
+def rows_of(table: PaperTable) -> dict[str, str]:
+    """Heading of each column that the paper has -> the row's name."""
+    return {group.heading: group.keys["defense"] for group in table.groups if not group.ours}

@@ -110,6 +110,7 @@ def test_a_model_per_label_is_averaged(rows: list[ComparisonRow]) -> None:
     defended = rows[1]
     assert defended.mc_all == (0.75 + 0.5) / 2
     assert (defended.mc_target, defended.mc_target_images) == (3 / 4, 4)
+    assert (defended.mc_target_low, defended.mc_target_high) == cluster_bootstrap({3: [1.0, 1.0], 5: [0.0, 1.0]})
 
 
 def test_one_target_has_the_luck_of_its_test_images(rows: list[ComparisonRow]) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.figure2 import PEOPLE, figure2, figure2_pictures, shown_images, wants_figure2
+from analysis import report
+from analysis.figure2 import PEOPLE, Shown, figure2, figure2_pictures, shown_images
 from analysis.report import write_report
 from grid.store import Store
 from tests.analysis.conftest import flat, put
@@ -36,7 +37,6 @@ def greys(png: bytes) -> set[int]:
 )
 def test_only_a_spec_that_asks_gets_it(document: dict[str, Any], store: Store, asked: object, answer: bool) -> None:
     document["spec"] = {"paper": asked}
-    assert wants_figure2(document) is answer
     assert bool(figure2(document, store)) is answer
     assert bool(shown_images(document, store)) is answer
 
@@ -126,6 +126,20 @@ def test_the_report_writes_it_and_the_page_has_it(wanted: dict[str, Any], store:
     assert (lines[0]["stage"], lines[0]["image"], lines[0]["target_p"]) == ("gmi-none3", "2", "0.99")
     assert (lines[2]["stage"], lines[2]["image"]) == ("", "")
     assert "figure2" in files["report.html"].read_text()
+
+
+def test_a_report_chooses_its_images_once(
+    wanted: dict[str, Any], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(document: dict[str, Any], _: Store) -> list[Shown]:
+        asked.append(document["name"])
+        return figure2(document, store)
+
+    monkeypatch.setattr(report, "figure2", counted)
+    write_report(wanted, store, tmp_path / "out")
+    assert asked == ["demo"]
 
 
 def test_nothing_inverted_is_no_picture(wanted: dict[str, Any], tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.figure2 import figure2, figure2_csv, figure2_pictures, shown_images
+from analysis.figure2 import figure2, figure2_pictures, shown_images
+from analysis.formats import csv
 from grid.export import export_records, read_image
 from grid.problems import SpecError
 from grid.store import Store
@@ -44,7 +45,7 @@ def test_records_give_the_same_figure_without_a_photograph(
     read = records.read_document("grids/demo.json")
     assert read is not None
     tiles = figure2(read, records)
-    assert figure2_csv(tiles) == figure2_csv(figure2(wanted, store))
+    assert csv(tiles) == csv(figure2(wanted, store))
     assert greys(figure2_pictures(read, records, tiles)["figure2.png"]) == {130, 150, 180}
     for tile in tiles:
         if tile.stage is not None and tile.image is not None:
@@ -112,7 +113,7 @@ def test_another_run_of_a_shared_stage_brings_its_own_image(
     """Exported by a spec without figure 2: the figure's image follows the new scores."""
     _export(wanted, store, tmp_path / "records")
     _run_again(store, tmp_path / "more", flat(5, 6, 88))
-    records = _export(document, Store(store.uri), tmp_path / "records")
+    records = _export(document, Store(store.location), tmp_path / "records")
     assert int(read_image(records.load("gmi-none3"), 2)[0, 0, 0]) == 88
 
 
@@ -124,7 +125,7 @@ def test_an_image_of_another_run_is_not_kept_beside_new_scores(
     before = _files(tmp_path / "records")
     _run_again(store, tmp_path / "more", None)
     with pytest.raises(SpecError, match="gmi-none3 from another run"):
-        _export(document, Store(store.uri), tmp_path / "records")
+        _export(document, Store(store.location), tmp_path / "records")
     assert _files(tmp_path / "records")["gmi-none3/done.json"] == before["gmi-none3/done.json"]
 
 
@@ -132,7 +133,7 @@ def test_a_damaged_image_is_not_exported(wanted: dict[str, Any], store: Store, t
     path = tmp_path / "store/gmi-none3/attempt/images.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(DamagedArtifactError, match="gmi-none3"):
-        _export(wanted, Store(store.uri), tmp_path / "records")
+        _export(wanted, Store(store.location), tmp_path / "records")
 
 
 def test_a_record_names_all_its_files(wanted: dict[str, Any], store: Store, tmp_path: Path) -> None:

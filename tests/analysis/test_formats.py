@@ -14,7 +14,7 @@ from analysis.page import html
 from analysis.report import Report, read_report
 from analysis.rows import ComparisonRow, LabelRow, columns
 from analysis.terminal import terminal
-from analysis.wording import interval, number, percent, seconds
+from analysis.wording import INTERVALS, RATES, WIDE, interval, number, percent, seconds
 from grid.store import Store
 
 
@@ -25,7 +25,7 @@ def report(document: dict[str, Any], store: Store) -> Report:
 
 def _screen(report: Report, width: int = 120) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(terminal(report.rows, report.remarks, report.failures))
+    console.print(terminal(report.rows, report.remarks, report.failures, width=width))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -53,15 +53,36 @@ def test_terminal_fits_120_columns(report: Report) -> None:
 
 
 def test_terminal_survives_the_widest_numbers(report: Report) -> None:
-    wide = dict.fromkeys(("aa_top1", "aa_top5", "aa_top1_second", "aa_top5_second", "mc_target"), 1.0)
+    """Nothing is cut off at 120 columns, and an ordinary name stands in one line."""
+    wide = dict.fromkeys(("aa_top1", "aa_top5", "aa_top1_second", "aa_top5_second", "mc_all", "mc_target"), 1.0)
     lows, highs = {f"{name}_low": 0.8765 for name in wide}, {f"{name}_high": 1.0 for name in wide}
-    rates: dict[str, Any] = {**wide, **lows, **highs, "mc_all": 1.0}
+    rates: dict[str, Any] = {**wide, **lows, **highs}
     others: dict[str, Any] = dict.fromkeys(("feat_mean_sqdist", "frechet_evaluator", "knn_sqdist"), 12345.6)
     row = replace(report.rows[1], **rates, **others, passes=1234567.0, attack_seconds=6000.0)
     text = _screen(Report((row,), (), (), (), ()))
     assert "…" not in text
-    assert "87.6–100.0" in text
+    assert text.count("87.6–100.0") == 6
     assert "100.0 min" in text
+    assert any(line.startswith("gan_id+replay ") for line in text.splitlines())
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_mc_all_has_its_interval_wherever_it_is_shown(report: Report) -> None:
+    """7 of 8 by Wilson."""
+    assert "| 87.5 [52.9–97.8] |" in markdown(report.rows)
+    assert "87.5 [52.9--97.8]" in latex(report.rows)
+    assert "<td>87.5<small>52.9–97.8</small></td>" in html("x", report.rows)
+    for width in (80, 120):
+        assert "52.9–97.8" in _screen(report, width)
+
+
+def test_the_note_on_intervals_promises_what_there_is(report: Report) -> None:
+    """A column that the note gives an interval has one, and the other way round."""
+    with_interval = {column.heading for column in WIDE if any(column.text(row)[1] for row in report.rows)}
+    assert with_interval == {column.heading for column in RATES}
+    assert "AA and MC l_t by a bootstrap clustered by label" in INTERVALS
+    assert "MC all by Wilson over the test images where the row has one target" in INTERVALS
+    assert INTERVALS.endswith("target conf. has none.")
 
 
 def test_the_second_evaluator_is_marked(report: Report) -> None:

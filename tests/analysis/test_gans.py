@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from analysis.gans import SHOWN, TIMES, GANRow, gan_pictures, gan_rows, gans_csv, gans_markdown
-from analysis.picture import TILE
+from analysis.formats import csv as csv_of
+from analysis.gans import SHOWN, TIMES, GANRow, gan_pictures, gan_rows, gans_markdown
+from analysis.panel_picture import TILE
 from analysis.records import read_records
 from analysis.report import read_report, write_report
 from grid.store import Store
 from tests.analysis.conftest import flat
-from tests.analysis.test_picture import _greys as greys
+from tests.analysis.test_faces_picture import _greys as greys
 
 QUALITY = {"frechet": 12.5, "density": 0.75, "coverage": 0.5, "samples": 500.0, "reference_images": 120.0}
 PICTURES = ["gans-curves.png", "gans-over-time.png", "gans.png"]
@@ -117,7 +118,7 @@ def test_what_was_not_measured_is_none(grid: dict[str, Any], store: Store) -> No
 
 
 def test_the_csv_has_a_line_for_each_and_blanks_for_none(grid: dict[str, Any], store: Store) -> None:
-    text = gans_csv(gan_rows(read_records(grid, store)))
+    text = csv_of(gan_rows(read_records(grid, store)))
     lines = list(csv.DictReader(io.StringIO(text)))
     assert list(lines[0]) == list(GANRow.__slots__)
     assert [line["name"] for line in lines] == [gan["name"] for gan in grid["gans"]]
@@ -178,7 +179,7 @@ def test_curves_are_drawn_only_where_something_was_measured_twice(grid: dict[str
 
 
 def test_pictures_are_the_same_the_second_time(grid: dict[str, Any], store: Store) -> None:
-    assert gan_pictures(grid, store) == gan_pictures(grid, Store(store.uri))
+    assert gan_pictures(grid, store) == gan_pictures(grid, Store(store.location))
 
 
 def test_gans_of_one_name_are_all_shown(grid: dict[str, Any], store: Store, tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_an_empty_store(grid: dict[str, Any], tmp_path: Path) -> None:
     assert [row.name for row in found] == [gan["name"] for gan in grid["gans"]]
     assert all(row.frechet is None for row in found)
     assert gan_pictures(grid, empty) == {}
-    assert len(gans_csv(found).splitlines()) == 6
+    assert len(csv_of(found).splitlines()) == 6
 
 
 def test_records_without_files_still_give_the_table(grid: dict[str, Any], store: Store, tmp_path: Path) -> None:

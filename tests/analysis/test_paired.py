@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from analysis.formats import csv as csv_of
 from analysis.intervals import cluster_bootstrap
-from analysis.paired import PairedRow, paired_csv, paired_markdown, paired_rows
+from analysis.paired import PairedRow, paired_rows
 from analysis.permutation import FLIPS, holm, sign_flip_p, smallest_p
 from analysis.records import read_records
 from grid.store import Store
-from tests.analysis.conftest import cell, outcomes, put
+from tests.analysis.paired_grid import paired_grid
 from tests.oracles import paired_formulas as by_hand
 from tests.oracles.shapes import quick
 
@@ -96,6 +97,7 @@ def test_a_pair_is_one_label_and_seed_under_both(document: dict[str, Any], store
     top1, top5, second1, second5 = found[:4]
     assert (top1.labels, top1.pairs, top1.pairs_missing, top1.against) == (1, 1, 1, "none")
     assert (top1.undefended, top1.defended, top1.difference) == (2 / 4, 0.0, -2 / 4)
+    assert (top1.undefended_confidence, top1.defended_confidence) == (1.0, 0.5), "of the pair, not of the row"
     assert (top5.difference, second1.difference, second5.difference) == (1 / 4 - 1, -1 / 4, 1 / 4 - 2 / 4)
     assert (top1.low, top1.high) == (None, None), "one label: nothing to resample"
     assert (top1.p, top1.p_holm, top1.p_smallest, top1.method) == (1.0, 1.0, 1.0, "exact")
@@ -112,24 +114,12 @@ def test_a_pair_is_one_label_and_seed_under_both(document: dict[str, Any], store
     )
 
 
-def _grid(
-    document: dict[str, Any], store: Store, scratch: Path, hits: dict[tuple[str, int, int], list[int]]
-) -> list[PairedRow]:
-    """Rows `none` and others with the given top-1 hits by (defense, label, seed)."""
-    rows = {row["defense"]: {**row, "cells": []} for row in document["rows"]}
-    for (defense, label, seed), bits in hits.items():
-        key = f"evaluate-x{defense}{label}-{seed}"
-        put(store, scratch, key, {}, tables={"outcomes.parquet": outcomes(label, bits, bits, bits, bits)})
-        rows[defense]["cells"].append(cell(label, defense, seed=seed, evaluate=key))
-    return paired_rows(read_records({**document, "rows": [row for row in rows.values() if row["cells"]]}, store))
-
-
 def test_difference_interval_and_holm(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     before = {label: [1, 1, 1, 0] for label in range(5)}
     hits = {("none", label, 0): bits for label, bits in before.items()}
     hits |= {("gan_id+replay", label, 0): [0] * 4 if label else [1, 0, 0, 0] for label in before}
     hits |= {("l_pri", label, 0): [1, 1, 1, int(label == 2)] for label in before}
-    found = _grid(document, store, tmp_path / "more", hits)
+    found = paired_grid(document, store, tmp_path / "more", hits)
     good, none = found[0], found[4]
     differences = {label: [(0.0 if label else 0.25) - 0.75] for label in before}
     assert good.difference == pytest.approx(-0.7)
@@ -145,7 +135,7 @@ def test_seeds_are_paired_with_their_own_and_pooled_by_label(
     hits = {("none", 3, 0): [1, 1], ("none", 3, 1): [1, 0], ("none", 5, 0): [0, 0]}
     hits |= {("gan_id+replay", label, seed): bits for (_, label, seed), bits in dict(hits).items()}
     hits |= {("gan_id+replay", 3, 0): [0, 0], ("gan_id+replay", 5, 0): [1, 0], ("gan_id+replay", 5, 1): [1, 1]}
-    row = _grid(document, store, tmp_path / "more", hits)[0]
+    row = paired_grid(document, store, tmp_path / "more", hits)[0]
     assert (row.labels, row.pairs, row.pairs_missing) == (2, 3, 1)
     assert row.difference == pytest.approx((-1 + 0 + 0.5) / 3)
     assert (row.low, row.high) == pytest.approx(cluster_bootstrap({3: [-1.0, 0.0], 5: [0.5]}))
@@ -155,7 +145,7 @@ def test_seeds_are_paired_with_their_own_and_pooled_by_label(
 def test_pairs_all_alike_have_no_interval(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
     """A bootstrap of equal differences is a point, which would read as certainty."""
     hits = {(defense, label, 0): [1, 1] for defense in ("none", "l_pri") for label in (3, 5, 7)}
-    row = _grid(document, store, tmp_path / "more", hits)[0]
+    row = paired_grid(document, store, tmp_path / "more", hits)[0]
     assert (row.difference, row.low, row.high, row.p) == (0.0, None, None, 1.0)
 
 
@@ -169,21 +159,6 @@ def test_controls_and_attacks_without_an_undefended_row_are_left_out(document: d
 
 
 def test_csv_holds_every_measure(document: dict[str, Any], store: Store) -> None:
-    lines = list(csv.DictReader(io.StringIO(paired_csv(paired_rows(read_records(document, store))))))
+    lines = list(csv.DictReader(io.StringIO(csv_of(paired_rows(read_records(document, store))))))
     assert [line["measure"] for line in lines[:4]] == ["aa_top1", "aa_top5", "aa_top1_second", "aa_top5_second"]
     assert (lines[0]["difference"], lines[0]["low"], lines[4]["difference"]) == ("-0.5", "", "")
-
-
-def test_the_text_says_what_five_labels_cannot_say(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    hits = {("none", label, 0): [1, 1] for label in range(5)}
-    hits |= {("gan_id+replay", label, 0): [0, int(label == 1)] for label in range(5)}
-    text = paired_markdown(_grid(document, store, tmp_path / "more", hits))
-    assert "| gan\\_id+replay | gmi | 5 | 5 of 5 | -90.0 [" in text
-    assert "| 0.0625 (0.0625) |" in text
-    assert "With 5 labels the smallest p that the test can give at all is 0.0625." in text
-    assert "too few labels to tell" in text
-    assert "never that a defense has no effect" in text
-    many = {(d, label, 0): [int(d == "none")] for d in ("none", "l_pri") for label in range(9)}
-    text = paired_markdown(_grid(document, store, tmp_path / "most", many))
-    assert "With 9 labels the smallest p that the test can give at all is 0.00391." in text
-    assert "too few labels to tell" not in text

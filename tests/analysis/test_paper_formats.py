@@ -230,7 +230,7 @@ def test_a_report_writes_the_tables_that_the_spec_names(document: dict[str, Any]
     files = write_report(document, store, tmp_path / "named")
     assert names <= set(files)
     assert not names & set(plain)
-    again = write_report(document, Store(store.uri), tmp_path / "again")
+    again = write_report(document, Store(store.location), tmp_path / "again")
     assert all(files[name].read_bytes() == again[name].read_bytes() for name in names)
     (first, *_) = csv.DictReader(files["table2.csv"].read_text().splitlines())
     assert (first["dataset"], first["attack"], first["column"], first["aa_top1"]) == ("orl", "gmi", "Original", "0.375")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import privacy_utility
+from analysis import privacy_utility_picture
 from analysis.comparison import compare
 from analysis.drawing import new_figure
-from analysis.labels import place_labels
-from analysis.privacy_utility import PANELS, points, privacy_utility_csv, privacy_utility_pictures
+from analysis.point_names import place_names
+from analysis.privacy_utility import points, privacy_utility_csv
+from analysis.privacy_utility_picture import PANELS, privacy_utility_pictures
 from analysis.records import read_records
 from analysis.rows import ComparisonRow
 from grid.store import Store
@@ -60,6 +62,32 @@ def test_csv_has_a_line_per_point(row: ComparisonRow) -> None:
     assert len(lines) == len(DEFENSES) * (PANELS + 2), "all attacks, though the picture stops at PANELS"
     assert (lines[0]["undefended"], lines[1]["undefended"]) == ("True", "False")
     assert (lines[1]["mc_all"], lines[1]["aa_top1"], lines[1]["mc_all_low"]) == ("0.945", "0.04", str(row.mc_all_low))
+    assert lines[1]["target_confidence"] == str(row.target_confidence)
+
+
+def _svg_texts(svg: bytes) -> str:
+    """What is written in an SVG: matplotlib leaves each text as a comment beside its outlines."""
+    return " ".join(text.decode() for text in re.findall(rb"<!-- (.*?) -->", svg))
+
+
+@pytest.mark.parametrize("stalled", [(), (0,), (1,), (0, 2)])
+def test_rows_of_attacks_that_did_not_converge_are_hollow(row: ComparisonRow, stalled: tuple[int, ...]) -> None:
+    """As many white markers as rows, and a title that says what they are where there are any."""
+    document, rows = _made(row, DEFENSES[:3])
+    rows = [replace(r, target_confidence=0.79 if i in stalled else 0.8) for i, r in enumerate(rows)]
+    svg = privacy_utility_pictures(points(document, rows), {})["privacy_utility.svg"]
+    markers = re.findall(rb'<use [^>]*style="(?:fill: #([0-9a-f]{6}); )?fill-opacity: 0.9; stroke', svg)
+    assert len(markers) == 3
+    assert markers.count(b"ffffff") == len(stalled)
+    said = "hollow: the attack did not converge (target conf. below 80.0%)" in _svg_texts(svg)
+    assert said == bool(stalled)
+
+
+def test_names_that_clash_as_files_are_kept_apart(row: ComparisonRow) -> None:
+    document, rows = _made(row, DEFENSES[:3], attacks=2)
+    rows = [replace(found, victim="a b" if i < 3 else "a/b", attack="a0") for i, found in enumerate(rows)]
+    names = [name for name in privacy_utility_pictures(points(document, rows), {}) if name.endswith(".png")]
+    assert names == ["privacy_utility-orl-a_b.png", "privacy_utility-orl-a_b_.png"]
 
 
 def test_pictures_are_the_same_every_time_and_small(row: ComparisonRow) -> None:
@@ -72,7 +100,7 @@ def test_pictures_are_the_same_every_time_and_small(row: ComparisonRow) -> None:
 
 
 def test_no_more_panels_than_can_be_read(row: ComparisonRow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy_utility, "PANELS", 2)
+    monkeypatch.setattr(privacy_utility_picture, "PANELS", 2)
     few, many = (points(*_made(row, DEFENSES[:3], attacks=n)) for n in (2, 5))
     sizes = [Image.open(io.BytesIO(privacy_utility_pictures(f, {})["privacy_utility.png"])).size for f in (few, many)]
     assert sizes[0] == sizes[1]
@@ -98,7 +126,7 @@ def test_names_do_not_lie_on_each_other(spread: float) -> None:
     generator = np.random.default_rng(0)
     places = [(90 - spread * float(generator.random()), 30 + spread * float(generator.normal())) for _ in DEFENSES]
     bars = [((x - 6, x + 4), (y - 10, y + 10)) for x, y in places]
-    boxes = place_labels(axes, places, DEFENSES, bars, ["black"] * len(DEFENSES))
+    boxes = place_names(axes, places, DEFENSES, bars, ["black"] * len(DEFENSES))
     assert max(a.overlap(b) for a, b in combinations(boxes, 2)) == 0
     left, low, right, high = axes.bbox.extents
     assert all(left <= box.left and box.right <= right and low <= box.low and box.high <= high for box in boxes)

@@ -26,7 +26,7 @@ def test_all_files_are_written_and_equal_the_second_time(
         "table.md",
         "table.tex",
     ]
-    second = write_report({**document, "written": 2.0}, Store(store.uri), tmp_path / "b")
+    second = write_report({**document, "written": 2.0}, Store(store.location), tmp_path / "b")
     assert {name: path.read_bytes() for name, path in first.items()} == {
         name: path.read_bytes() for name, path in second.items()
     }
@@ -100,7 +100,7 @@ def test_a_whole_report_loads_neither_torch_nor_ray(document: dict[str, Any], st
         "import json, sys; from pathlib import Path; from grid.store import Store;"
         "from analysis.report import write_report;"
         f"write_report(json.loads(Path({str(tmp_path / 'document.json')!r}).read_text()),"
-        f" Store({store.uri!r}), Path({str(tmp_path / 'out')!r}));"
+        f" Store({store.location!r}), Path({str(tmp_path / 'out')!r}));"
         "print([n for n in ('torch', 'ray', 'mlflow') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

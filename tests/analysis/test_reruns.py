@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from analysis.comparison import compare
-from analysis.picture import pictures
+from analysis.faces_picture import pictures
 from analysis.records import counted_attack, read_records
 from analysis.report import read_report
 from analysis.rows import ComparisonRow
 from analysis.wording import CONVERGED
 from grid.store import Store
 from tests.analysis.conftest import flat, outcomes, put
-from tests.analysis.test_picture import _greys as greys
+from tests.analysis.test_faces_picture import _greys as greys
 
 
 def test_the_run_that_counts() -> None:

@@ -146,6 +146,8 @@ class FakeGrid:
         distance = self.stage("distance", f"distance {defense}", metrics={"frechet_evaluator": 12.5})
         row = {"dataset": "orl", "victim": "vgg16_bn", "defense": defense, "attack": "gmi", "control": False}
         row |= {
+            "defense_kind": defense if defense == "none" else "gan_id",
+            "undefended": defense == "none",
             "settings": DEFENSES[defense],
             "attack_settings": {"steps": 120},
             "distance": distance,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,24 @@ def problems(folder: Path, **changes: Any) -> tuple[Problem, ...]:
     except SpecError as error:
         return error.problems
     return ()
+
+
+def only(folder: Path, **changes: Any) -> tuple[str, str]:
+    """(place in the spec, message) of the one problem of a variant."""
+    found = problems(folder, **changes)
+    assert len(found) == 1, found
+    return found[0].place.split(" ")[-1], found[0].message
+
+
+def decoygrid(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    command = [sys.executable, "-c", "from grid.cli import main; main()", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command said about a user's mistake."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done.stderr

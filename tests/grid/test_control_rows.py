@@ -16,7 +16,7 @@ from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.attacks.rerun import Rerun
 from tasks.gan.gan import GANChoice
 from tasks.gan.wgan import WGAN
-from tests.grid.specs import planned, problems, write
+from tests.grid.specs import only, planned, problems, write
 
 CONTROL = {"name": "gmi", "control": "untrained"}
 
@@ -40,12 +40,6 @@ def gan_of(row: Row) -> WGAN:
     (gan,) = {attack.gan for attack in attacks_of(row)}
     assert isinstance(gan, WGAN)
     return gan
-
-
-def only(folder: Path, **changes: Any) -> tuple[str, str]:
-    found = problems(folder, **changes)
-    assert len(found) == 1, found
-    return found[0].place.split(" ")[-1], found[0].message
 
 
 def test_a_control_is_the_same_attack_with_a_generator_of_no_steps(tmp_path: Path) -> None:

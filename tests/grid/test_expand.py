@@ -242,7 +242,7 @@ def test_seeds_and_budgets(tmp_path: Path) -> None:
 def test_a_budgets_numbers_are_in_the_key_and_not_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smoke = read_budget("smoke")
     wanted = set(planned(tmp_path, budget="smoke").stages())
-    monkeypatch.setattr("grid.spec.read_budget", lambda _: smoke)
+    monkeypatch.setattr("grid.spec_parser.read_budget", lambda _: smoke)
     assert set(planned(tmp_path, budget="paper").stages()) == wanted
 
 

@@ -16,8 +16,7 @@ from tasks.gan import GANS
 from tasks.gan.gan import GAN
 from tasks.gan.given import GivenGAN
 from tasks.gan.networks import Critic, Generator
-from tests.grid.specs import planned, problems, write
-from tests.grid.test_spec_problems import complaint, decoygrid
+from tests.grid.specs import complaint, decoygrid, only, planned, problems, write
 
 WIDTH, LATENT = 4, 8
 
@@ -45,12 +44,6 @@ def gan(**fields: Any) -> dict[str, Any]:
 
 def attack(**fields: Any) -> list[dict[str, Any]]:
     return [{"name": "gmi", "gan": gan(**fields)}]
-
-
-def only(folder: Path, **changes: Any) -> tuple[str, str]:
-    found = problems(folder, **changes)
-    assert len(found) == 1, found
-    return found[0].place.split(" ")[-1], found[0].message
 
 
 def given_of(plan: Plan) -> list[GivenGAN]:
@@ -164,6 +157,11 @@ SETTINGS: list[tuple[dict[str, Any], str, str]] = [
     ({"steps": 5}, "attacks[0].gan.steps", "unknown key 'steps'"),
     ({"latent_dim": 1}, "attacks[0].gan.latent_dim", "greater than or equal to 2"),
     ({"settings": 3}, "attacks[0].gan.settings", "valid dictionary"),
+    (
+        {"settings": {"width": WIDTH, "n_critic": True}},
+        "attacks[0].gan.settings.n_critic",
+        "must be a number, got True",
+    ),
     ({"settings": {1: 2}}, "attacks[0].gan.settings", "string"),
     ({"settings": {"widht": 4}}, "attacks[0].gan", "settings of wgan: widht: "),
     ({"settings": {"width": "wide"}}, "attacks[0].gan", "settings of wgan: width: "),

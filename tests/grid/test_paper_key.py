@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from analysis.paper_tables import TABLES
-from grid.commands import document_name, open_store, report_grid
+from grid.commands import report_grid
+from grid.places import document_name, open_store
 from grid.spec_parser import PAPER
 from tests.grid.specs import planned, problems, write
 
@@ -45,7 +46,8 @@ def test_one_or_several_are_fine(tmp_path: Path, value: object) -> None:
         ),
         (2, "paper", "unknown table or figure of the paper 2; choose one of: figure2"),
         (True, "paper", "unknown table or figure of the paper True"),
-        (["table2", {"a": 1}], "paper[1]", r"unknown table or figure of the paper \{'a': 1\}"),
+        (["table2", {"a": 1}], "paper[1]", r"names one of table1, .*, or is a list of them, but got \{'a': 1\}$"),
+        ({"table2": 1}, "paper", r"names one of table1, .*, or is a list of them, but got \{'table2': 1\}$"),
         (["table2", "table2"], "paper", r"names one twice: \['table2', 'table2'\]"),
     ],
 )

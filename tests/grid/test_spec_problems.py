@@ -1,46 +1,18 @@
-"""A user's mistakes: exit 2 and one message with every problem, its place and the valid choices; no traceback."""
+"""A user's mistakes in a spec: every problem at once, each with its place and the valid choices."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
-from safetensors.torch import save_file
+import yaml
 
-from grid.commands import open_store
 from grid.expand import expand
 from grid.problems import SpecError
 from grid.spec_parser import load_spec
-from grid.store import Store
 from tasks.attacks import ATTACKS
-from tests.grid.specs import problems, write
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-def decoygrid(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own."""
-    command = [sys.executable, "-c", "from grid.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
-
-
-def complaint(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-    return done.stderr
-
-
-def only(folder: Path, **changes: Any) -> tuple[str, str]:
-    """(place, message) of the one problem of a variant of the small spec."""
-    found = problems(folder, **changes)
-    assert len(found) == 1, found
-    return found[0].place, found[0].message
+from tests.grid.specs import SMALL, only, problems
 
 
 def test_the_small_spec_is_fine(tmp_path: Path) -> None:
@@ -78,6 +50,27 @@ ONE_PROBLEM: list[tuple[str, Any, str, str]] = [
     ("defenses", [{"name": "gan_id", "fakes": {"cuont": 3}}], "defenses[0].fakes.cuont", "did you mean 'count'?"),
     ("defenses", [{"name": "gan_id", "fakes": 3}], "defenses[0].fakes", "got 3"),
     ("defenses", [{"name": "none", "alpha": 1}], "defenses[0].alpha", "unknown key 'alpha'"),
+    (
+        "defenses",
+        [{"name": "dp", "epsilon": True}],
+        "defenses[0].epsilon",
+        "must be a number, got True (YAML takes yes",
+    ),
+    ("defenses", [{"name": "gan_id", "rounds": True}], "defenses[0].rounds", "must be a number, got True"),
+    ("defenses", [{"name": "gan_id", "fakes": {"count": True}}], "defenses[0].fakes.count", "must be a number"),
+    (
+        "defenses",
+        [{"name": "gan_id", "gan": {"name": "wgan", "ema": False}}],
+        "defenses[0].gan.ema",
+        "must be a number",
+    ),
+    ("attacks", [{"name": "gmi", "steps": True}], "attacks[0].steps", "must be a number"),
+    ("attacks", [{"name": "gmi", "steps": False}], "attacks[0].steps", "must be a number, got False"),
+    ("attacks", [{"name": "ami", "decoder": {"steps": False}}], "attacks[0].decoder.steps", "must be a number"),
+    ("dataset", {"name": "synthetic", "private_people": [False, True]}, "dataset.private_people", "must be a number"),
+    ("victim", {"arch": "vgg16", "epochs": True}, "victim.epochs", "must be a number, got True"),
+    ("decoys", {0: True}, "decoys", "maps a protected label to a label"),
+    ("resources", {"gan": {"gpu": True}}, "resources.gan.gpu", "must be a number, got True"),
     ("labels", [0, 5], "labels", "label 5 is out of range; the private people have labels 0..4"),
     ("labels", [-1], "labels", "whole numbers from 0"),
     ("labels", "everybody", "labels", "whole numbers from 0"),
@@ -109,9 +102,10 @@ ONE_PROBLEM: list[tuple[str, Any, str, str]] = [
 def test_each_mistake_has_its_place_and_the_choices(
     tmp_path: Path, key: str, value: Any, place: str, message: str
 ) -> None:
+    (found,) = problems(tmp_path, **{key: value})
+    assert found.place.startswith(str(tmp_path / "small.yaml"))
     where, text = only(tmp_path, **{key: value})
-    assert where.startswith(str(tmp_path / "small.yaml"))
-    assert where.split(" ")[-1].startswith(place)
+    assert where.startswith(place)
     assert message in text
 
 
@@ -150,136 +144,11 @@ NOT_EVEN_CLOSE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("key", "value"), NOT_EVEN_CLOSE)
 def test_any_yaml_is_answered_with_problems(tmp_path: Path, key: str, value: Any) -> None:
-    import yaml
-
-    from tests.grid.specs import SMALL
-
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump({**SMALL, key: value}))
     with pytest.raises(SpecError) as caught:
         expand(load_spec(str(path)))
     assert all(problem.place and problem.message for problem in caught.value.problems)
-
-
-TEXTS = [
-    ("attacks: [gmi", "is not valid YAML"),
-    ("a: b: c", "is not valid YAML"),
-    ("\tname: x", "is not valid YAML"),
-    ("name: !!python/object:os.system x", "is not valid YAML"),
-    ("- gmi\n- privacy", "a spec is a mapping of keys to values, but this holds list"),
-    ("", "this holds NoneType"),
-    ("name: a\nname: b", "is given twice; first on line 1"),
-    ("name: 2020-99-99", ""),  # a date to YAML, and none to the calendar
-    ("a: &x [*x]", ""),  # refers to itself
-    ("? [a, b]\n: 1", ""),
-]
-
-
-@pytest.mark.parametrize(("text", "message"), TEXTS)
-def test_what_is_no_spec_at_all(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text(text)
-    answer: Exception | None = None
-    try:
-        load_spec(str(path))
-    except (SpecError, ValueError, RecursionError) as error:  # the last one's traceback is too long to show
-        answer = error.with_traceback(None)
-    assert isinstance(answer, SpecError), type(answer)
-    assert "spec.yaml" in answer.problems[0].place
-    assert message in str(answer)
-
-
-def test_the_line_of_a_mistake_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text("name: x\nattacks:\n  - gmi\n  - {name: privacy,\n     stepz: 3}\ndefenses: [none]\n")
-    with pytest.raises(SpecError) as caught:
-        load_spec(str(path))
-    assert [problem.place for problem in caught.value.problems] == [f"{path}:5 attacks[1].stepz"]
-
-
-def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"no such file; give a path, or a shipped spec: .*orl_demo"):
-        load_spec(str(tmp_path / "nowhere.yaml"))
-    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="is not UTF-8"):
-        load_spec(str(tmp_path / "binary.yaml"))
-    with pytest.raises(SpecError, match="directory"):
-        load_spec(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("budget", "expected path=value"),
-        ("=3", "expected path=value"),
-        ("attacks.9.steps=3", "no position in a list of 1"),
-        ("attacks.gmi=3", "no position in a list of 1"),
-        ("name.x.y=3", ""),
-        ("budget=[", "not valid YAML"),
-        ("attaks.0=gmi", ""),
-        (".=1", ""),
-    ],
-)
-def test_overrides_that_do_not_fit(tmp_path: Path, override: str, message: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        load_spec(write(tmp_path), [override])
-    assert message in str(caught.value)
-
-
-def faces(root: Path, people: int = 6, count: int = 6) -> Path:
-    for person in range(people):
-        folder = root / f"p{person}"
-        folder.mkdir(parents=True)
-        for i in range(count):
-            Image.effect_noise((20, 24), 10 * person + i + 1).save(folder / f"{i}.png")
-    return root
-
-
-def folder_spec(root: str, **fields: Any) -> dict[str, Any]:
-    return {"name": "folder", "size": 32, "root": root, **fields}
-
-
-def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
-    root = faces(tmp_path / "faces")
-    for place in ("nowhere", "faces/p0/0.png"):
-        where, text = only(tmp_path, dataset=folder_spec(str(tmp_path / place)), labels=[0])
-        assert where.endswith("dataset.root")
-        assert "no folder" in text
-    (root / "p9").mkdir()
-    where, text = only(tmp_path, dataset=folder_spec(str(root)), labels=[0])
-    assert "the class 'p9' is empty" in text
-    (root / "p9" / "0.jpg").write_bytes(b"\xff\xd8 no more")
-    where, text = only(tmp_path, dataset=folder_spec(str(root)), labels=[0])
-    assert "does not decode as an image" in text
-    assert where.endswith("dataset.root")
-
-
-def test_private_and_public_people_that_overlap(tmp_path: Path) -> None:
-    root = faces(tmp_path / "faces")
-    spec = folder_spec(str(root), private_people=["p0", "p1"], public_people=["p1", "p2", "p3"])
-    _, text = only(tmp_path, dataset=spec, labels=[0])
-    assert "private and public people overlap: p1; choose disjoint ones" in text
-
-
-def test_an_empty_class_is_placed_where_it_lies(tmp_path: Path) -> None:
-    faces(tmp_path / "in", 3)
-    faces(tmp_path / "out", 3)
-    for person in range(3):  # other names, other pictures
-        (tmp_path / "out" / f"p{person}").rename(tmp_path / "out" / f"q{person}")
-        for i, path in enumerate(sorted((tmp_path / "out" / f"q{person}").iterdir())):
-            Image.effect_noise((20, 24), 200 + 10 * person + i).save(path)
-    (tmp_path / "out" / "nobody").mkdir()
-    dataset = {"name": "folder", "size": 32, "private": str(tmp_path / "in"), "public": str(tmp_path / "out")}
-    where, text = only(tmp_path, dataset=dataset, labels=[0])
-    assert "the class 'nobody' is empty" in text
-    assert where.endswith("dataset.public")
-
-
-def test_a_size_that_the_gan_cannot_paint(tmp_path: Path) -> None:
-    """96 px is fine for classifiers, but the WGAN doubles from 4: 32, 64, 128."""
-    assert problems(tmp_path, dataset={"name": "synthetic", "size": 96}, attacks=["privacy"], defenses=["none"]) == ()
-    found = problems(tmp_path, dataset={"name": "synthetic", "size": 96}, labels=[0])
-    assert any("size" in problem.place for problem in found)
 
 
 def test_several_problems_are_all_listed(tmp_path: Path) -> None:
@@ -315,63 +184,3 @@ def test_problems_of_the_spec_and_of_the_data_are_listed_together(tmp_path: Path
     }
     places = {problem.place.split(" ")[-1] for problem in problems(tmp_path, **changes)}
     assert places == {"dataset[1].root", "labels", "attacks[0].name", "victim.weights"}
-
-
-def test_the_command_says_it_all_and_exits_with_2(tmp_path: Path) -> None:
-    spec = write(tmp_path, attacks=["gmj"], defenses=[{"name": "gan_id", "alpha": -1}], labels=[0, 99])
-    text = complaint(decoygrid("run", spec, "--in-process", "--tracking", "none", cwd=tmp_path))
-    assert "unknown attack 'gmj'; did you mean 'gmi'? choose one of: " in text
-    assert "small.yaml:" in text
-    assert "defenses[0].alpha" in text
-    assert "label 99 is out of range" in text
-    assert len(text.splitlines()) == 4
-    assert not (tmp_path / ".decoygrid").exists()
-
-
-def test_the_command_with_yaml_that_does_not_parse(tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("attacks: [gmi\ndefenses: none\n")
-    text = complaint(decoygrid("plan", "bad.yaml", "--json", cwd=tmp_path))
-    assert "bad.yaml:2" in text
-    assert "is not valid YAML" in text
-
-
-def test_the_command_with_a_store_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("")
-    spec = write(tmp_path)
-    text = complaint(decoygrid("run", spec, "--in-process", "--store", "taken", "--tracking", "none", cwd=tmp_path))
-    assert "--store" in text
-    assert "cannot be written" in text
-
-
-def test_the_command_with_weights_that_do_not_fit(tmp_path: Path) -> None:
-    save_file({"module.classifier.bias": torch.zeros(3)}, tmp_path / "w.safetensors")
-    spec = write(tmp_path, victim={"arch": "vgg16", "width": 0.0625, "weights": "w.safetensors"})
-    text = complaint(decoygrid("run", spec, "--in-process", "--store", "s", "--tracking", "none", cwd=tmp_path))
-    assert "victim.weights" in text
-    assert "do not fit vgg16 (width 0.0625, 1x32x32, 5 labels)" in text
-    assert "body.0.bias is missing" in text
-
-
-def test_weights_that_are_no_safetensors_file(tmp_path: Path) -> None:
-    (tmp_path / "w.safetensors").write_bytes(b"PK\x03\x04 a pickle")
-    where, text = only(tmp_path, victim={"arch": "vgg16", "width": 0.0625, "weights": "w.safetensors"})
-    assert where.endswith("victim.weights")
-    assert "is not a safetensors file" in text
-
-
-@pytest.mark.parametrize("writable", [True, False])
-def test_a_store_that_is_a_file(tmp_path: Path, writable: bool) -> None:
-    """`plan` and `status` only read (`writable=False`), and must answer just as well."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError) as caught:
-        open_store(str(tmp_path / "file"), writable=writable)
-    assert caught.value.problems[0].place.startswith("--store")
-
-
-def test_a_read_only_store_is_a_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Store, "_write", refuse)
-    with pytest.raises(SpecError, match=r"cannot be written .*Permission denied"):
-        open_store(str(tmp_path / "store"))

@@ -14,7 +14,8 @@ import pyarrow.fs as pafs
 import pytest
 
 from grid import store as stores
-from grid.store import DONE, Heartbeat, Store, StoreError
+from grid.store import DONE, Heartbeat, Store
+from grid.store_files import StoreError, StoreFiles
 from tasks.artifact import DamagedArtifactError
 
 KEY = "toy-0123456789abcdef"
@@ -32,9 +33,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         root.mkdir()
         below = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
         opener = SimpleNamespace(from_uri=lambda _: (below, "store"))
-        monkeypatch.setattr(stores, "pafs", SimpleNamespace(**{**vars(pafs), "FileSystem": opener}))
+        monkeypatch.setattr("grid.store_files.pafs", SimpleNamespace(**{**vars(pafs), "FileSystem": opener}))
         found = Store("other://store")
-        assert not found._local
+        assert not found._files.local
         yield found
         if isinstance(found._cache, tempfile.TemporaryDirectory):  # else it warns when it is collected
             found._cache.cleanup()
@@ -85,7 +86,7 @@ def test_a_store_that_is_empty_or_missing(store: Store) -> None:
 
 def test_done_is_written_last(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at any upload, nothing is done; and when done.json is written, all it names is there."""
-    copy, copied = pafs.copy_files, []
+    copy, copied = pafs.copy_files, list[str]()
 
     def torn(source: str, *arguments: Any, **named: Any) -> None:
         if len(copied) == 1:
@@ -93,21 +94,21 @@ def test_done_is_written_last(store: Store, tmp_path: Path, monkeypatch: pytest.
         copied.append(source)
         copy(source, *arguments, **named)
 
-    monkeypatch.setattr(stores.pafs, "copy_files", torn)
+    monkeypatch.setattr("grid.store_files.pafs.copy_files", torn)
     with pytest.raises(OSError, match="killed"):
         write(store, tmp_path)
     assert store.done(KEY) is None
     assert not store.has_damaged_record(KEY)
-    monkeypatch.setattr(stores.pafs, "copy_files", copy)
+    monkeypatch.setattr("grid.store_files.pafs.copy_files", copy)
     seen = []
-    write_json = Store._write_json
+    write_json = StoreFiles.write_json
 
-    def watched(self: Store, name: str, content: dict[str, Any]) -> None:
+    def watched(self: StoreFiles, name: str, content: dict[str, Any]) -> None:
         if name.endswith(DONE):
-            seen.append(self.damage(content))
+            seen.append(store.damage(content))
         write_json(self, name, content)
 
-    monkeypatch.setattr(Store, "_write_json", watched)
+    monkeypatch.setattr(StoreFiles, "write_json", watched)
     write(store, tmp_path, "two")
     assert seen == [None]
 
@@ -255,7 +256,7 @@ def test_heartbeat_and_who_is_running(store: Store, monkeypatch: pytest.MonkeyPa
 def test_a_lost_worker_is_not_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.beat(KEY, "dead", {"host": "gone"})
     later = time.time() + 3600
-    monkeypatch.setattr(stores.time, "time", lambda: later)
+    monkeypatch.setattr("grid.store.time.time", lambda: later)
     assert store.running(KEY) is None
     store.beat(KEY, "alive", {"host": "here"})
     running = store.running(KEY)
@@ -293,6 +294,6 @@ def test_a_read_only_store_is_not_writable(store: Store, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(Store, "_write", refuse)
+    monkeypatch.setattr(StoreFiles, "write", refuse)
     with pytest.raises(StoreError, match="read-only file system"):
         store.check_writable()

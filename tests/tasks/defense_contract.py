@@ -49,6 +49,7 @@ def defender(lab: Lab, attackers_gan: GANChoice | None = None, seed: int = SEED)
         victim=lab.victim,
         victim_settings={"arch": "vgg16_bn", "width": 0.0625, "batch": 10},
         train=lab.split("train"),
+        val=lab.split("val"),
         public=lab.split("train", "classifier"),
         public_images=lab.split("all", "defender"),
         public_classifier=lab.public_classifier,
@@ -201,8 +202,12 @@ def its_plain_name_means_no_extension(lab: Lab, defense: Defense) -> None:
 def refuses_in_words(lab: Lab, defense: Defense) -> None:
     assert defense.refusal(lab.victim) is None
     for arch in ("vgg16", "ir_small"):
-        reason = defense.refusal(Classifier(train=lab.split("train"), arch=arch))
-        assert reason is None or arch in reason
+        victim = Classifier(train=lab.split("train"), arch=arch)
+        if reason := defense.refusal(victim):
+            assert arch in reason
+        else:
+            settings = {**defender(lab).victim_settings, "arch": arch}
+            defense.protect(defender(lab)._replace(victim=victim, victim_settings=settings), (0,))
 
 
 CHECKS: tuple[Check, ...] = (

@@ -80,3 +80,10 @@ def test_gan_networks_fit_their_size(size: int) -> None:
 def test_a_layer_without_a_known_initialisation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no initialisation is known for 0: Embedding"):
         initialise(nn.Sequential(nn.Embedding(3, 2)), torch.Generator())
+
+
+def test_weights_are_drawn_before_a_network_moves() -> None:
+    """A CPU generator cannot fill weights on a GPU; `meta` stands for one."""
+    network = build("vgg16_gn", channels=1, size=32, classes=3, width=0.0625).to("meta")
+    with pytest.raises(ValueError, match="before it moves to meta"):
+        initialise(network, torch.Generator())

@@ -101,6 +101,18 @@ def test_privacy_has_its_price(lab: Lab) -> None:
     assert losses[1] > 1.2 * losses[0]
 
 
+def test_an_accountant_that_was_not_chosen_cannot_fail_a_training(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> float:
+        raise ValueError("floating point errors will dominate")
+
+    monkeypatch.setattr("opacus.accountants.PRVAccountant.get_epsilon", refuse)
+    ctx = lab.context(stage(lab))
+    metrics = stage(lab).run(ctx)
+    assert metrics["achieved_epsilon"] == metrics["achieved_epsilon_rdp"]
+    assert "achieved_epsilon_prv" not in metrics
+    assert "will dominate" in ctx.notes["achieved_epsilon_prv"]
+
+
 def test_public_pretraining_gives_all_layers_but_the_last(lab: Lab) -> None:
     init = public(lab)
     given = load_file(lab.run(init).path("model.safetensors"))
@@ -203,5 +215,5 @@ def test_a_given_victim_is_trained_anew(lab: Lab) -> None:
     assert DP().refusal(given) is None
     target = DP().protect(defender(lab)._replace(victim=given), (0,)).target
     assert isinstance(target, DPClassifier)
-    assert (target.width, target.val) == (0.0625, None)
+    assert (target.width, target.val) == (0.0625, lab.split("val"))
     assert given.key not in target.closure()

@@ -179,6 +179,7 @@ def defender(lab: Lab) -> Defender:
         victim=lab.victim,
         victim_settings={},
         train=lab.split("train"),
+        val=lab.split("val"),
         public=lab.split("train", "classifier"),
         public_images=lab.split("all", "defender"),
         public_classifier=lab.public_classifier,

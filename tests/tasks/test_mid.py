@@ -14,6 +14,7 @@ from tasks.data.pixels import to_float
 from tasks.defenses.mid import MID
 from tasks.models.architectures import build
 from tasks.models.bottleneck_classifier import BottleneckClassifier
+from tasks.models.bottleneck_loss import gaussian_kl
 from tasks.models.bottleneck_network import BottleneckNetwork
 from tasks.models.classifier import GivenClassifier
 from tasks.models.inference import inference_copy
@@ -66,6 +67,19 @@ def test_mu_and_std_are_what_the_formulas_say() -> None:
     assert torch.allclose(mean, raw[:, :4])
     assert torch.allclose(std, (1 + (raw[:, 4:] - 5).exp()).log())
     assert torch.allclose(net(x), mean @ net.classifier.weight.T + net.classifier.bias)
+
+
+def test_a_std_that_underflows_leaves_a_finite_kl(lab: Lab) -> None:
+    network = BottleneckNetwork(build("vgg16_bn", channels=1, size=32, classes=3, width=0.0625)).eval()
+    torch.nn.init.constant_(network.statistics.weight, 0.0)
+    torch.nn.init.constant_(network.statistics.bias, -110.0)
+    mean, std = network.posterior(torch.zeros(2, 1, 32, 32))
+    kl = gaussian_kl(mean, std).sum()
+    kl.backward()
+    gradient = network.statistics.bias.grad
+    assert gradient is not None
+    assert bool(kl.isfinite())
+    assert bool(gradient.isfinite().all())
 
 
 def test_in_training_z_is_drawn_around_mu_with_std(lab: Lab) -> None:
@@ -187,7 +201,7 @@ def test_the_defense_is_the_victims_training_behind_a_bottleneck(lab: Lab) -> No
     target = MID().protect(who, (2,)).target
     assert isinstance(target, BottleneckClassifier)
     assert (target.arch, target.width, target.epochs, target.lr) == ("ir_small", 0.5, 7, 0.004)
-    assert (target.train, target.val, target.role) == (lab.split("train"), lab.split("val"), "defender")
+    assert (target.train, target.val, target.role) == (lab.split("train"), lab.split("val"), "victim")
     assert MID().protect(who, (0, 2)).target.key == target.key, "one model for all labels"
     own = MID(beta=0.5, code_size=9, at_test="sampled", epochs=2, optimizer="sgd", lr=0.1).protect(who, (2,)).target
     assert isinstance(own, BottleneckClassifier)
@@ -199,7 +213,7 @@ def test_a_given_victims_architecture_is_trained_anew(lab: Lab) -> None:
     given = GivenClassifier(weights="x", people=lab.split("train").people, arch="ir_small", channels=1, size=32)
     target = MID().protect(defender(lab)._replace(victim=given, victim_settings={"arch": "ir_small"}), (0,)).target
     assert isinstance(target, BottleneckClassifier)
-    assert (target.arch, target.val) == ("ir_small", None)
+    assert (target.arch, target.val) == ("ir_small", lab.split("val"))
     assert given.key not in target.closure()
 
 

@@ -117,3 +117,10 @@ def test_its_ablations_are_named_like_the_others() -> None:
     assert RandomFakes().extensions == ()
     assert RandomFakes(beta=0, omega=0).extensions == ("no_l_pub", "no_l_cl")
     assert RandomFakes(gamma=0, replay=1).extensions == ("replay", "ce")
+
+
+@pytest.mark.parametrize("audience", ["attacker", "judge"])
+def test_only_images_that_a_defender_has(lab: Lab, audience: Audience) -> None:
+    data = lab.split("train", "attacker").model_copy(update={"audience": audience})
+    with pytest.raises(ValidationError, match="a defender has images of"):
+        Photographs(data=data, label=0)

@@ -8,6 +8,7 @@ from torch import nn
 
 from tasks.attacks.target_dropout import DropoutTarget
 from tasks.models.architectures import ARCHITECTURES, Network, build
+from tasks.models.initialise import initialise
 from tests.tasks.mirror_lab import where
 
 
@@ -66,3 +67,18 @@ def test_dropout2d_takes_whole_channels() -> None:
     assert maps.shape == (5, 64, 9)
     assert bool(((maps == 0).all(dim=2) | (maps != 0).all(dim=2)).all())
     assert 0.3 < (maps == 0).double().mean().item() < 0.7
+
+
+@pytest.mark.parametrize("arch", ["vgg16", "vgg16_bn", "vgg16_gn"])
+def test_what_is_dropped_is_dropped_from_the_features(arch: str) -> None:
+    """Behind every norm and activation of the layer: a norm that came after would fill the gaps again."""
+    target = build(arch, channels=1, size=32, classes=5, width=0.25).eval()
+    initialise(target, torch.Generator().manual_seed(0))
+    dropped = DropoutTarget(target, 0.5, 0.0, seed=1)
+    seen: list[torch.Tensor] = []
+    dropped._network.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.randn(8, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        dropped(x, where(list(range(8))))
+        alive = (target.features(x) != 0).double().mean().item()
+    assert (seen[0] != 0).double().mean().item() == pytest.approx(0.5 * alive, abs=0.15 * alive)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis.picture import TILE, attack_grid, best_by_target, pictures
+from analysis.faces_picture import attack_grid, pictures
+from analysis.panel_picture import TILE
+from analysis.stored_images import best_by_target
 from grid.store import Store
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analysis.drawing import as_png_and_svg, new_figure
+from analysis.drawing import as_png_and_svg, default_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.picture import Pixels
+    from analysis.stored_images import Pixels
 
 Place = tuple[str, str]  # attack, defense
 _INCH = 0.75  # of a tile; all lengths below are in tiles
@@ -50,6 +50,7 @@ class _Frame(NamedTuple):
     height: float
 
 
+@default_style()
 def draw(title: str, blocks: Sequence[Block], caption: str) -> tuple[bytes, bytes]:
     """PNG and SVG. Images are enlarged without smoothing; columns are the same in every block."""
     frame = _frame(blocks)

@@ -33,7 +33,7 @@ class Box(NamedTuple):
         return max(0.0, width) * max(0.0, height)
 
 
-def place_labels(
+def place_names(
     axes: Axes, places: Sequence[Place], names: Sequence[str], bars: Sequence[Ends], colours: Sequence[str]
 ) -> list[Box]:
     """Write each name near its point where it covers least: other names first, then points, then bars.
