@@ -86,7 +86,8 @@ def test_the_references_dp_is_none() -> None:
 
 
 def test_a_budget_that_no_noise_meets_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match=r"finds no noise for epsilon=0\.001, .*Take a larger epsilon, a larger delta or fewer steps"):
+    advice = r"finds no noise for epsilon=0\.001, .*Take a larger epsilon, a larger delta or fewer steps"
+    with pytest.raises(ValueError, match=advice):
         noise_multiplier(0.001, 1e-5, 0.1, 1000, "rdp")
 
 
