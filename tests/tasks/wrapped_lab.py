@@ -16,6 +16,7 @@ from tasks.models.architectures import Network
 from tasks.models.wrapped import Gradient, Wrapped
 from tasks.models.wrapped_network import WrappedNetwork
 from tests.lab import Lab
+from tests.tasks.test_finetune import defender as finetuning_defender
 
 WRAPPERS = ("ad_mi", "purified")
 COMMON: dict[str, Any] = {"seed": 0, "numerics": "cpu_fp32", "threads": 1}
@@ -63,18 +64,7 @@ def defender(lab: Lab) -> Defender:
     def no_gan(_: object) -> Any:
         raise AssertionError("a wrapper trains no GAN")
 
-    return Defender(
-        victim=lab.victim,
-        victim_settings={},
-        train=lab.split("train"),
-        val=lab.split("val"),
-        public=lab.split("train", "classifier"),
-        public_images=lab.split("all", "defender"),
-        public_classifier=lab.public_classifier,
-        make_gan=no_gan,
-        decoy=lambda label: label,
-        common=COMMON,
-    )
+    return finetuning_defender(lab)._replace(make_gan=no_gan, decoy=lambda label: label, common=COMMON)
 
 
 def pullback(
