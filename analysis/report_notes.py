@@ -50,8 +50,9 @@ def attack_notes(rows: Sequence[ComparisonRow]) -> list[str]:
     if any(row.reruns for row in rows):
         notes.append(
             "Rerun: where less than 80% of a cell's images convinced the target, the attack ran again with 4 times "
-            "the steps from where it ended on the undefended model, and the outcome that is worse for the defense "
-            "counts. In brackets: cells where that is the second run. Passes, queries and time are of both."
+            "the steps from where it ended on the undefended model (on the target itself, where that was trained "
+            "anew), and the outcome that is worse for the defense counts. In brackets: cells where that is the second "
+            "run. Passes, queries and time are of both."
         )
     return notes
 

@@ -233,6 +233,8 @@ class _Rows:
         victim = world.victim_model(seed)
         if choice.control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
             return None
+        if victim.key not in first.target.closure():  # trained anew: nobody outside sees the undefended model
+            return Rerun(first=first, factor=RERUN_FACTOR, **world.common(seed))
         undefended = self._attack(choice, victim, seed, label)
         world.named(f"{choice.shown} on victim label {label}{of_seed(seed)}", undefended)
         return Rerun(first=first, undefended=undefended, factor=RERUN_FACTOR, **world.common(seed))

@@ -24,8 +24,11 @@ class Rerun(ComputeStage):
     If `target_confidence` of `first` is below `threshold`, the attack runs with `factor` times the steps from
     the points where it ended on the undefended model: a defense that only hides the gradients from a random
     start does not survive that. A generator that was trained against the target is replaced by the undefended
-    model's, in whose latents those points lie; the attacker has both. Otherwise nothing is done, and the record
-    says so (`needed` 0). Which outcome counts is decided where it is evaluated.
+    model's, in whose latents those points lie; the attacker has both. `undefended` is None for a target that was
+    not made from the undefended model (DP-SGD, MID): nobody outside ever sees that model, and its solutions would
+    be a leak that the defense has not made, so the attack goes on from where `first` ended. Where the first run
+    converged nothing is done, and the record says so (`needed` 0). Which outcome counts is decided where it is
+    evaluated.
     """
 
     kind: ClassVar = "rerun"
@@ -33,17 +36,21 @@ class Rerun(ComputeStage):
     group: ClassVar = "attack"
 
     first: Attack
-    undefended: Attack
+    undefended: Attack | None = None
     threshold: float = Field(0.8, gt=0, le=1, description="target_confidence below which the attack is run again")
     factor: int = Field(4, ge=2, description="times the steps")
 
     @model_validator(mode="after")
     def _same_attack(self) -> Self:
-        ours, theirs = self.first.config, self.undefended.config
-        own = {name for name, stage in self.first if isinstance(stage, Stage)}
-        unlike = [name for name in ours.keys() - own if ours[name] != theirs.get(name)]
-        if type(self.first) is not type(self.undefended) or unlike or self.first.target == self.undefended.target:
-            raise ValueError(f"a rerun needs the same attack on the undefended model; it differs in {sorted(unlike)}")
+        if self.undefended is not None:
+            ours, theirs = self.first.config, self.undefended.config
+            own = {name for name, stage in self.first if isinstance(stage, Stage)}
+            unlike = [name for name in ours.keys() - own if ours[name] != theirs.get(name)]
+            same_kind = type(self.first) is type(self.undefended)
+            if not same_kind or unlike or self.first.target == self.undefended.target:
+                raise ValueError(
+                    f"a rerun needs the same attack on the undefended model; it differs in {sorted(unlike)}"
+                )
         self.again()
         return self
 
@@ -52,6 +59,8 @@ class Rerun(ComputeStage):
         intense = self.first.intensified(self.factor)
         if intense is None:
             raise ValueError(f"{self.first.kind} does not search, so there is nothing to run longer")
+        if self.undefended is None:
+            return intense.model_copy(update={"warm": self.first})
         gan = getattr(self.undefended, "gan", None)
         own = {"gan": gan} if isinstance(gan, TargetGAN) else {}
         return intense.model_copy(update={"warm": self.undefended, **own})

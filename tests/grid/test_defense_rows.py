@@ -215,6 +215,20 @@ def test_a_wrapper_that_attackers_take_off_is_still_a_defense(tmp_path: Path, mo
         assert cell.evaluate.rerun is None, "on the victim itself there is nothing to run again from"
 
 
+def test_a_second_try_starts_from_the_victim_only_where_the_target_was_made_from_it(tmp_path: Path) -> None:
+    """A model trained anew (DP-SGD, MID) keeps its undefended sister to itself."""
+    plan = planned(tmp_path, victim=VGG, attacks=["gmi", "dmi"], defenses=["none", "gan_id", "ad_mi", "dp", "mid"])
+    anew = {"dp": True, "mid": True, "gan_id": False, "ad_mi through": False}
+    for defense in ("gan_id", "ad_mi through", "dp", "mid"):
+        for attack in ("gmi", "dmi"):
+            for cell in row(plan, defense, attack).cells:
+                rerun = cell.evaluate.rerun
+                assert rerun is not None
+                assert (rerun.undefended is None) == anew[defense], (defense, attack)
+                victim = row(plan, "none", attack).cells[0].evaluate.attack.target
+                assert (victim.key in rerun.closure()) != anew[defense], (defense, attack)
+
+
 def refusing(monkeypatch: pytest.MonkeyPatch, attack: type[Attack], reason: str) -> None:
     """Make an attack impossible on fine-tuned models."""
 

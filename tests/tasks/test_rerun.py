@@ -96,6 +96,17 @@ def test_otherwise_it_starts_where_the_undefended_attack_ended(
     assert (metrics["needed"], metrics["first_target_confidence"]) == (1.0, 0.79)
 
 
+def test_a_target_trained_anew_is_attacked_from_where_the_first_try_ended(lab: Lab) -> None:
+    """Nobody outside sees the undefended model that such a target was not made from."""
+    stage = Rerun(first=gmi(lab, target(lab)), threshold=1.0)
+    assert lab.victim.key not in stage.closure(), "no stage of the second try may rest on it"
+    first = lab.run(stage.first)
+    assert first.metrics["target_confidence"] < 1.0
+    again = lab.run(stage)
+    assert torch.allclose(again.tensors(POINTS)["points"], first.tensors(POINTS)["points"], atol=1e-6)
+    assert again.metrics["passes"] == 4 * first.metrics["passes"]
+
+
 def test_it_searches_on_from_there(lab: Lab, tmp_path: Path) -> None:
     """And what the target thinks of the least-loss point can only get better."""
     stage = rerun(lab, steps=3, lr=0.05)
