@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rich.console import Console
 
@@ -22,7 +22,7 @@ from grid.numerics import has_gpu
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import Display, make_display
-from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, missing_stages
+from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, Work, missing_stages
 from grid.spec import Spec
 from grid.spec_parser import load_spec
 from grid.store import Store, StoreError
@@ -30,8 +30,21 @@ from tasks.stage import Stage
 
 if TYPE_CHECKING:
     from grid.mirror_background import Mirror
+    from grid.ray_executor import RayExecutor
 
 Document = Mapping[str, Any]
+
+
+class Runnable(Work, Protocol):
+    """Work that an executor can be made for."""
+
+    @property
+    def numerics(self) -> str: ...
+
+    @property
+    def sources(self) -> Mapping[str, Path]: ...
+
+
 FORMATS = ("table", "markdown", "latex", "csv", "html")
 
 
@@ -50,8 +63,52 @@ def run_grid(
     """Run what is missing; 0 if all is done, 1 if something failed."""
     say = console(stderr=as_json)
     spec = load_spec(spec_path, overrides)
-    plan = expand(spec)
     store = open_store(store_uri)
+    done = run_spec(spec, store, tracking, address, in_process, out, private_images, say)
+    if as_json and done is not None:
+        emit_json(done.content())
+    return 0 if done is not None and done.result.complete else 1
+
+
+class GridRun(NamedTuple):
+    """How a grid ended: its stages, the lines of its table, and the files of its report."""
+
+    plan: Plan
+    result: Result
+    rows: list[dict[str, Any]]
+    files: Mapping[str, Path]
+
+    def content(self) -> dict[str, Any]:
+        """For `--json`."""
+        result = self.result
+        return {
+            "spec": self.plan.name,
+            "complete": result.complete,
+            "rows": self.rows,
+            "stages": {
+                "total": result.total,
+                "reused": result.reused,
+                "computed": sorted(set(result.computed)),
+            },
+            "failed": result.failed,
+            "blocked": result.blocked,
+            "repaired": result.repaired,
+            "files": {name: str(path) for name, path in self.files.items()},
+        }
+
+
+def run_spec(
+    spec: Spec,
+    store: Store,
+    tracking: str,
+    address: str,
+    in_process: bool,
+    out: Path | None,
+    private_images: bool,
+    say: Console,
+) -> GridRun | None:
+    """Run what is missing of a grid and report it; None if what runs stages was lost on the way."""
+    plan = expand(spec)
     folder = out or Path("results") / plan.name
     check_folder(folder)
     document = {**plan.document(), "written": time.time()}
@@ -62,19 +119,36 @@ def run_grid(
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
     mirror = _mirror(document, store, tracking, private_images)
     if missing:
-        executor, slots = _executor(spec, plan, store, address, in_process, missing, say)
-        display = make_display(say, slots)
-        try:
-            costs = Costs(store.records().values())
-            result = Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
-        except ExecutorLostError as error:
-            say.print(f"{error}; what is done is stored, and the same command goes on from here", markup=False)
-            return 1
-        finally:
-            display.close()
-            executor.close()
-    _finish(plan, store, result, mirror, folder, say, as_json=as_json)
-    return 0 if result.complete else 1
+        found = run_missing(plan, spec, store, address, in_process, missing, damaged, say, mirror)
+        if found is None:
+            return None
+        result = found
+    return _finish(plan, store, result, mirror, folder, say)
+
+
+def run_missing(
+    plan: Runnable,
+    spec: Spec,
+    store: Store,
+    address: str,
+    in_process: bool,
+    missing: Mapping[str, Stage],
+    damaged: Mapping[str, str],
+    say: Console,
+    mirror: Mirror | None = None,
+) -> Result | None:
+    """Run the stages `missing` of a plan; None, and a sentence, if what runs them was lost as a whole."""
+    executor, slots = make_executor(spec, plan, store, address, in_process, missing, say)
+    display = make_display(say, slots)
+    try:
+        costs = Costs(store.records().values())
+        return Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
+    except ExecutorLostError as error:
+        say.print(f"{error}; what is done is stored, and the same command goes on from here", markup=False)
+        return None
+    finally:
+        display.close()
+        executor.close()
 
 
 def report_grid(
@@ -201,9 +275,9 @@ def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({key: value for key, value in document.items() if key != "written"}))  # type: ignore[no-any-return]
 
 
-def _executor(
+def make_executor(
     spec: Spec,
-    plan: Plan,
+    plan: Runnable,
     store: Store,
     address: str,
     in_process: bool,
@@ -211,18 +285,23 @@ def _executor(
     say: Console,
 ) -> tuple[Executor, int]:
     """The executor, and how many stages it runs at a time."""
-    if in_process:
-        if plan.numerics != "cpu_fp32" and not has_gpu():
-            raise SpecError(
-                [Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")]
-            )
-        from grid.in_process import InProcessExecutor
+    if not in_process:
+        return make_ray_executor(spec, plan, store, address, missing, say)
+    if plan.numerics != "cpu_fp32" and not has_gpu():
+        raise SpecError([Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")])
+    from grid.in_process import InProcessExecutor
 
-        return InProcessExecutor(store.location, plan.sources), 1
+    return InProcessExecutor(store.location, plan.sources), 1
+
+
+def make_ray_executor(
+    spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
+) -> tuple[RayExecutor, int]:
+    """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
     from grid.ray_executor import InfeasibleError, RayExecutor
 
     say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
-    _probe(address)
+    probe(address)
     try:
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -239,7 +318,7 @@ def _executor(
     return executor, executor.parallel
 
 
-def _probe(address: str) -> None:
+def probe(address: str) -> None:
     """Ray waits for minutes on a place where nobody listens; a socket knows at once."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if address in ("local", "auto"):
@@ -319,9 +398,7 @@ def _finish(
     mirror: Mirror | None,
     folder: Path,
     say: Console,
-    *,
-    as_json: bool,
-) -> None:
+) -> GridRun:
     """Write the report, wait for MLflow, and say how it went."""
     from analysis.report import read_report, write_report
     from analysis.terminal import terminal
@@ -350,20 +427,4 @@ def _finish(
         )
     for key, cause in result.blocked.items():
         say.print(f"blocked {plan.names[key]} ({key}) by {cause}", markup=False, style="red", soft_wrap=True)
-    if as_json:
-        emit_json(
-            {
-                "spec": plan.name,
-                "complete": result.complete,
-                "rows": [asdict(row) for row in report.rows],
-                "stages": {
-                    "total": result.total,
-                    "reused": result.reused,
-                    "computed": sorted(set(result.computed)),
-                },
-                "failed": result.failed,
-                "blocked": result.blocked,
-                "repaired": result.repaired,
-                "files": {name: str(path) for name, path in files.items()},
-            }
-        )
+    return GridRun(plan, result, [asdict(row) for row in report.rows], files)

@@ -183,6 +183,11 @@ class Store:
         """Where an attempt saves its training state and finds that of a killed one."""
         return StoredCheckpoints(self, key, attempt)
 
+    def drop_checkpoints(self, key: str) -> None:
+        """Remove the training state of a stage that nobody will take up again."""
+        with contextlib.suppress(OSError):
+            self._delete_dir(f"{key}/{CHECKPOINTS}")
+
     # --- named documents beside the stages (the cells of a grid) ------------------------------------------
 
     def write_document(self, name: str, content: Mapping[str, Any]) -> None:
@@ -192,6 +197,11 @@ class Store:
     def read_document(self, name: str) -> dict[str, Any] | None:
         """Read a JSON document, or None."""
         return self._read_json(name)
+
+    def documents(self, folder: str) -> list[str]:
+        """Names of the documents below a folder of the root."""
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        return sorted(f"{folder}/{i.base_name}" for i in infos if i.base_name.endswith(".json"))
 
     # --- file system ---------------------------------------------------------------------------------------
 
