@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -23,6 +23,7 @@ from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import Display, make_display
 from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, Work, missing_stages
+from grid.search_record import search_document_name, searches_of
 from grid.spec import Spec
 from grid.spec_parser import load_spec
 from grid.store import Store, StoreError
@@ -45,6 +46,7 @@ class Runnable(Work, Protocol):
     def sources(self) -> Mapping[str, Path]: ...
 
 
+SENT = ("created", "updated", "unchanged", "removed")  # what a sync counts
 FORMATS = ("table", "markdown", "latex", "csv", "html")
 
 
@@ -191,12 +193,17 @@ def report_grid(
             check_folder(folder)
     if export is not None:
         count = export_records(document, document_name(spec.name), store, export, shown_images(document, store))
+        for search in searches_of(store, spec.name):
+            Store(str(export)).write_document(search_document_name(search["name"]), search)
         say.print(f"{count} records: {export}", markup=False, soft_wrap=True)
         return 0
     report = read_report(document, store)
     if out is not None:
         for name, path in write_report(document, store, out, private=private).items():
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)
+        for search in searches_of(store, spec.name):
+            for name, path in report_search(search, out / str(search["name"])).items():
+                say.print(f"{search['name']} {name}: {path}", markup=False, soft_wrap=True)
     elif format_ == "table":
         say.print(terminal(report.rows, report.remarks, report.failures, width=say.width, papers=report.papers))
     else:
@@ -204,11 +211,19 @@ def report_grid(
     return 0
 
 
+def report_search(document: Document, folder: Path) -> dict[str, Path]:
+    """Tables, pictures and page of a search, from its record."""
+    from analysis.search_report import write_search_report
+
+    return write_search_report(document, folder)
+
+
 def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, tracking: str, private_images: bool) -> int:
     """Rebuild the MLflow view of a grid; 0 if it is complete, 1 if the server could not be reached."""
     from analysis.report import read_report, write_report
     from grid.mirror import sync
     from grid.mirror_place import TrackingError
+    from grid.mirror_search import sync_search
 
     document = expand(load_spec(spec_path, overrides)).document()
     store = open_store(store_uri, writable=False)
@@ -226,6 +241,9 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
                 attachments=files,
                 private_images=private_images,
             )
+        for search in searches_of(store, document["name"]):
+            found = sync_search(search, absolute(tracking))
+            done = replace(done, **{name: getattr(done, name) + getattr(found, name) for name in SENT})
     except TrackingError as error:
         print(f"decoygrid: {error}", file=sys.stderr)  # noqa: T201
         return 1

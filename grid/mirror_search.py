@@ -6,15 +6,15 @@ coefficients as params and its curve as metrics by step, so that MLflow's parall
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from grid import mirror_files as files
 from grid.mirror_background import BackgroundMirror
 from grid.mirror_model import File, Point, RunView, digest_of, is_number, text
-from grid.store import Store
+from tasks.data.manifest import file_digest
 
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 Document = Mapping[str, Any]
@@ -28,9 +28,9 @@ _HELP = (
 
 
 def search_mirror(
-    document: Callable[[], Document], experiment: str, store: Store, tracking: str
+    document: Callable[[], Document], tracking: str, attachments: Callable[[], Mapping[str, Path]]
 ) -> SearchMirror | None:
-    """The owner of a search's MLflow runs, or None for `--tracking none`."""
+    """The owner of a search's MLflow runs, or None for `--tracking none`. Both are called when there is news."""
     from grid.commands import absolute
 
     if tracking == "none":
@@ -38,32 +38,33 @@ def search_mirror(
     uri = absolute(tracking)
 
     def show(live: bool) -> None:
-        sync_search(json.loads(json.dumps(document())), uri, live=live)
+        sync_search(document(), uri, live=live, attachments={} if live else attachments())
 
     return BackgroundMirror(uri, show)
 
 
-def sync_search(document: Document, tracking_uri: str, *, live: bool = False) -> Any:
+def sync_search(
+    document: Document, tracking_uri: str, *, live: bool = False, attachments: Mapping[str, Path] | None = None
+) -> Any:
     """Make the experiment of the search's spec show its trials; a grid's runs in it stay. Raises TrackingError."""
     from grid.mirror import send
 
     ours = (f"search/{document['name']}/", f"trial/{document['name']}/")
-    return send(describe_search(document, live=live), document["experiment"], tracking_uri, ours=ours)
+    views = describe_search(document, live=live, attachments=attachments)
+    return send(views, document["experiment"], tracking_uri, ours=ours)
 
 
-def searches_of(store: Store, experiment: str) -> list[dict[str, Any]]:
-    """The records of all searches of a spec in a store."""
-    names = [name for name in store.documents("grids") if name.startswith("grids/search-")]
-    found = [store.read_document(name) for name in names]
-    return [document for document in found if document is not None and document.get("experiment") == experiment]
+def describe_search(
+    document: Document, *, live: bool = False, attachments: Mapping[str, Path] | None = None
+) -> list[RunView]:
+    """Every run of the search's tree, the parent first; `attachments` are files for the parent, by name."""
+    return [
+        _parent(document, live, attachments or {}),
+        *(_trial(document, trial, live) for trial in document["trials"]),
+    ]
 
 
-def describe_search(document: Document, *, live: bool = False) -> list[RunView]:
-    """Every run of the search's tree, the parent first."""
-    return [_parent(document, live), *(_trial(document, trial, live) for trial in document["trials"])]
-
-
-def _parent(document: Document, live: bool) -> RunView:
+def _parent(document: Document, live: bool, attachments: Mapping[str, Path]) -> RunView:
     trials = document["trials"]
     states = [trial["state"] for trial in trials]
     running = "running" in states
@@ -75,7 +76,7 @@ def _parent(document: Document, live: bool) -> RunView:
     if document["max_drop"] is not None:
         params["max_drop"] = text(document["max_drop"])
     ended = max((trial["ended"] or 0.0 for trial in trials), default=0.0) or document["started"]
-    points = _parent_points(document, round(1000 * ended))
+    points = _parent_points(document, round(1000 * document["started"]))
     lines = [_line(trial) for trial in trials]
     return RunView(
         key=f"search/{document['name']}/",
@@ -91,19 +92,23 @@ def _parent(document: Document, live: bool) -> RunView:
         files=(
             File("trials.csv", digest_of(lines), partial(files.csv_bytes, lines)),
             File("space.yaml", digest_of(document["space"]), partial(files.yaml_bytes, document["space"])),
+            *(File(name, file_digest(path), path.read_bytes) for name, path in sorted(attachments.items())),
         ),
     )
 
 
-def _parent_points(document: Document, ended: int) -> list[Point]:
-    """The undefended victim and each pick, as the search saw it and as it was confirmed."""
+def _parent_points(document: Document, at: int) -> list[Point]:
+    """The undefended victim and each pick, as the search saw it and as it was confirmed.
+
+    at: one time for all, in ms, so that a search that goes on shows the same points and its run need not be made anew.
+    """
     named = {"undefended": document.get("undefended") or {}, **{pick["pick"]: pick for pick in document["picks"]}}
     points = []
     for name, found in named.items():
         for how in ("search", "confirmed"):
             for metric, value in (found.get(how) or {}).items():
                 if is_number(value):
-                    points.append(Point(f"{name.replace('=', '_')}/{how}/{metric}", float(value), ended, 0))
+                    points.append(Point(f"{name.replace('=', '_')}/{how}/{metric}", float(value), at, 0))
     return sorted(points)
 
 

@@ -16,6 +16,7 @@ from grid.commands import (
     console,
     make_ray_executor,
     open_store,
+    report_search,
     run_missing,
     run_spec,
 )
@@ -25,7 +26,7 @@ from grid.reconcile import missing_stages
 from grid.search_confirm import confirmed_values, confirming_spec, row_name, write_spec
 from grid.search_driver import Driver
 from grid.search_objectives import Goals, parse_objectives, parse_picks
-from grid.search_proposals import ALGORITHMS, make_proposals
+from grid.search_proposals import ALGORITHMS, LEARNING, make_proposals, within
 from grid.search_record import Ledger, check_resumed, new_document, read_search_document
 from grid.search_seeds import earlier_trials
 from grid.search_space import Space, Value, load_space
@@ -91,7 +92,8 @@ def run_search(
     executor, slots = make_ray_executor(
         checked.spec, checked.shared, store, address, {**missing, example.key: example}, say
     )
-    mirror = search_mirror(lambda: ledger.document, checked.spec.name, store, tracking)
+    files: dict[str, Path] = {}
+    mirror = search_mirror(ledger.copy, tracking, lambda: files)
     try:
         if missing:
             result = run_missing(checked.shared, checked.spec, store, address, False, missing, damaged, say)
@@ -101,12 +103,16 @@ def run_search(
         resources = executor.request(example)
         _search(checked, options, store, ledger, resources, options.concurrency or slots, say, mirror)
         complete = _confirm(checked, store, ledger, tracking, address, folder, say, mirror)
+        files |= report_search(ledger.document, folder)
     finally:
         problem = mirror.close() if mirror is not None else None
         executor.close()
     if problem is not None:
         say.print(f"MLflow does not show this search yet: {problem}", markup=False, style="yellow", soft_wrap=True)
     _summarise(checked, ledger, say)
+    for name, path in files.items():
+        if name.endswith((".png", ".md")):
+            say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     if as_json:
         emit_json(ledger.document)
     failed = sum(trial["state"] == "failed" for trial in ledger.trials)
@@ -167,6 +173,7 @@ def _ledger(checked: _Checked, options: SearchOptions, store: Store) -> Ledger:
         "experiment": checked.spec.name,
         "labels": list(study.labels),
         "seed": options.seed,
+        "grid_trials": options.trials if options.algorithm == "grid" else None,  # on which its points depend
         "rungs": list(RUNGS),
         "target_images": study.target_images,
         "measured_by": study.measured_by(),
@@ -195,16 +202,23 @@ def _search(
         found = measure_remotely(study, store.location, sources, resources)
         ledger.document["undefended"] = {"search": found, "confirmed": None}
         ledger.write()
-    known = [*earlier_trials(store, ledger.document), *ledger.ended()]
-    if len(known) > len(ledger.ended()):
-        say.print(f"{len(known) - len(ledger.ended())} trials of earlier searches seed this one", markup=False)
+    earlier = earlier_trials(store, ledger.document) if options.algorithm in LEARNING else []
+    earlier = [trial for trial in earlier if within(checked.space, trial)]
+    if earlier:
+        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
     driver = Driver(
         study,
         checked.space,
         checked.goals,
         ledger,
         make_proposals(
-            options.algorithm, checked.space, checked.goals, ledger.undefended, options.seed, options.trials, known
+            options.algorithm,
+            checked.space,
+            checked.goals,
+            ledger.undefended,
+            options.seed,
+            options.trials,
+            [*earlier, *ledger.ended()],
         ),
         store,
         options.trials,

@@ -108,7 +108,7 @@ class Driver:
         state = "failed" if error else "finished" if found.get("finished") else "stopped"
         rung = int(found["rung"]) if state == "stopped" and "rung" in found else None
         self._ledger.close(number, state, rung=rung, error=error)
-        if state == "stopped":
+        if state != "finished":
             self._forget(trial)
         if ticket in self._proposed:
             self._proposed.discard(ticket)

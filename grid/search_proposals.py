@@ -13,6 +13,7 @@ from grid.search_objectives import Goals
 from grid.search_space import Space, Value
 
 ALGORITHMS = ("optuna", "hyperopt", "random", "grid")
+LEARNING = ("optuna", "hyperopt")  # those that what ended before tells something
 Ended = Mapping[str, Any]  # a trial's record
 
 
@@ -42,7 +43,7 @@ def make_proposals(
         return RandomProposals(space, seed)
     if algorithm == "grid":
         return GridProposals(space, trials)
-    known = [trial for trial in ended if trial["state"] in ("finished", "stopped", "failed") and _within(space, trial)]
+    known = [trial for trial in ended if trial["state"] in ("finished", "stopped", "failed") and within(space, trial)]
     return ModelProposals(algorithm, space, goals, undefended, seed, known)
 
 
@@ -162,7 +163,7 @@ class ModelProposals:
         return search
 
 
-def _within(space: Space, trial: Ended) -> bool:
+def within(space: Space, trial: Ended) -> bool:
     """Whether an earlier trial lies in the space: every coefficient in its range, every constant the same."""
     for key, domain in space.domains.items():
         value = trial["coefficients"].get(key)

@@ -5,6 +5,7 @@ It is written twice, so that a driver that is killed while it writes leaves one 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +29,21 @@ def read_search_document(store: Store, name: str) -> dict[str, Any] | None:
     return store.read_document(place) or store.read_document(f"{place}.copy")
 
 
+def searches_of(store: Store, experiment: str) -> list[dict[str, Any]]:
+    """The records of all searches of a spec in a store."""
+    return [document for document in all_searches(store) if document.get("experiment") == experiment]
+
+
+def all_searches(store: Store) -> list[dict[str, Any]]:
+    """The records of all searches in a store."""
+    start = search_document_name("").removesuffix(".json")
+    names = [
+        name.removeprefix(start).removesuffix(".json") for name in store.documents("grids") if name.startswith(start)
+    ]
+    found = [read_search_document(store, name) for name in names]
+    return [document for document in found if document is not None and "trials" in document]
+
+
 class Ledger:
     """Trials by number, each with its coefficients, curve and state. Every change is written at once."""
 
@@ -35,6 +51,7 @@ class Ledger:
         self._store, self._goals = store, goals
         self.document = document
         self._by_number: dict[int, dict[str, Any]] = {trial["number"]: trial for trial in document["trials"]}
+        self._written = json.dumps(document)
 
     @property
     def name(self) -> str:
@@ -100,9 +117,14 @@ class Ledger:
         self.document["front"] = self._goals.front(self.trials, self.undefended)
         self.write()
 
+    def copy(self) -> dict[str, Any]:
+        """The record as it was written last, for another thread."""
+        return json.loads(self._written)  # type: ignore[no-any-return]
+
     def write(self) -> None:
         """Write both copies, one after the other."""
         self.document["trials"] = self.trials
+        self._written = json.dumps(self.document)
         place = search_document_name(self.name)
         self._store.write_document(f"{place}.copy", self.document)
         self._store.write_document(place, self.document)
@@ -141,7 +163,18 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [key for key in _IDENTITY if _plain(old.get(key)) != _plain(new.get(key))]
 
 
-_IDENTITY = ("spec", "space", "defense", "objectives", "max_drop", "algorithm", "scheduler", "measured_by")
+_IDENTITY = (
+    "spec",
+    "space",
+    "defense",
+    "objectives",
+    "max_drop",
+    "algorithm",
+    "scheduler",
+    "seed",
+    "grid_trials",
+    "measured_by",
+)
 
 
 def check_resumed(old: Mapping[str, Any] | None, new: Mapping[str, Any], *, resume: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from grid.search_record import all_searches
 from grid.store import Store
 
 
@@ -18,9 +19,8 @@ def earlier_trials(store: Store, document: Mapping[str, Any]) -> list[dict[str, 
     Trials that were stopped stay out: where they were stopped depends on whom they met there.
     """
     found = []
-    for name in store.documents("grids"):
-        other = store.read_document(name) if name.startswith("grids/search-") else None
-        if other is None or other.get("name") == document["name"]:
+    for other in all_searches(store):
+        if other["name"] == document["name"]:
             continue
         if other.get("measured_by") == document["measured_by"] and other.get("objectives") == document["objectives"]:
             found += [trial for trial in other["trials"] if trial["state"] in ("finished", "failed")]

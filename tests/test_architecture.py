@@ -73,7 +73,6 @@ def test_a_space_is_read_only_when_it_is_asked_for() -> None:
     assert [i for i in every_import() if i.target in spaces] == []
 
 
-
 def test_mlflow_is_imported_in_one_place_and_late() -> None:
     assert len(importers("mlflow")) <= 1
     assert [i for i in every_import() if package(i.target) == "mlflow" and not i.lazy] == []
