@@ -169,7 +169,8 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search the coefficients of a defense by Ray Tune, and confirm what is picked."""
-    from grid.search import SearchOptions, run_search
+    from grid.search import run_search
+    from grid.search_options import SearchOptions
 
     options = SearchOptions(
         space,

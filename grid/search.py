@@ -2,70 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 
 from grid.cli import emit_json
-from grid.commands import (
-    GridRun,
-    check_folder,
-    check_tracking,
-    console,
-    make_ray_executor,
-    open_store,
-    report_search,
-    run_missing,
-    run_spec,
-)
+from grid.commands import GridRun, check_folder, check_tracking, console, open_store, report_search, run_spec
+from grid.execution import make_ray_executor, run_missing
 from grid.mirror_search import SearchMirror, search_mirror
-from grid.problems import Problem, SpecError, choices
 from grid.reconcile import missing_stages
 from grid.search_confirm import confirmed_values, confirming_spec, row_name, write_spec
 from grid.search_driver import Driver
-from grid.search_objectives import Goals, parse_objectives, parse_picks
-from grid.search_proposals import ALGORITHMS, LEARNING, make_proposals, within
+from grid.search_objectives import Goals
+from grid.search_options import Checked, SearchOptions, check_search
+from grid.search_proposals import LEARNING, make_proposals, within
 from grid.search_record import Ledger, check_resumed, new_document, read_search_document
 from grid.search_seeds import earlier_trials
-from grid.search_space import Space, Value, load_space
-from grid.search_study import SharedWork, Study, study_of
+from grid.search_space import Space, Value
+from grid.search_study import SharedWork
 from grid.search_trial import RUNGS
-from grid.spec import Spec
-from grid.spec_parser import NAME, load_spec
+from grid.search_tune import SearchLostError, measure_remotely, run_trials
 from grid.store import Store
-
-SCHEDULERS = ("asha", "none")
-T = TypeVar("T")
-
-
-class SearchOptions(NamedTuple):
-    """The options of `decoygrid search`, as they were typed."""
-
-    space: str
-    trials: int
-    algorithm: str = "optuna"
-    scheduler: str = "asha"
-    objectives: str = "mc_all,mc_target,aa_top1,aa_top5"
-    max_drop: float | None = None
-    picks: tuple[str, ...] = ("knee",)
-    resume: bool = False
-    concurrency: int | None = None
-    name: str | None = None
-    seed: int = 0
-
-
-class _Checked(NamedTuple):
-    """A search that may begin: what its spec, its space and its options say together."""
-
-    spec: Spec
-    space: Space
-    study: Study
-    shared: SharedWork
-    goals: Goals
-    picks: list[str]
-    name: str
 
 
 def run_search(
@@ -80,7 +38,7 @@ def run_search(
     as_json: bool,
 ) -> int:
     """Search, pick and confirm; 0 if all of it was done, 1 if something failed or a pick has no trial."""
-    checked = _check(spec_path, overrides, options)
+    checked = check_search(spec_path, overrides, options)
     store = open_store(store_uri)
     folder = out or Path("results") / checked.name
     check_folder(folder)
@@ -104,6 +62,10 @@ def run_search(
         _search(checked, options, store, ledger, resources, options.concurrency or slots, say, mirror)
         complete = _confirm(checked, store, ledger, tracking, address, folder, say, mirror)
         files |= report_search(ledger.document, folder)
+    except SearchLostError as error:
+        text = f"{error}; what was reported is stored, and the same command with --resume goes on from here"
+        say.print(text, markup=False, soft_wrap=True)
+        return 1
     finally:
         problem = mirror.close() if mirror is not None else None
         executor.close()
@@ -119,53 +81,7 @@ def run_search(
     return 0 if complete and not failed and len(ledger.ended()) >= _planned(ledger, options) else 1
 
 
-def _check(spec_path: str, overrides: Sequence[str], options: SearchOptions) -> _Checked:
-    """Everything that can be known before anything runs. SpecError with all problems of spec, space and options."""
-    problems = _option_problems(options)
-    goals = Goals(parse_objectives(options.objectives, problems), options.max_drop)
-    picks = parse_picks(options.picks, problems)
-    spec = _collect(lambda: load_spec(spec_path, overrides), problems)
-    space = _collect(lambda: load_space(options.space), problems)
-    found = None
-    if spec is not None and space is not None:
-        found = _collect(lambda: study_of(spec, space), problems)
-    if problems or spec is None or space is None or found is None:
-        raise SpecError(problems)
-    return _Checked(spec, space, *found, goals, picks, options.name or f"{spec.name}-{space.name}")
-
-
-def _collect(make: Callable[[], T], problems: list[Problem]) -> T | None:
-    """What `make` returns; None, and its problems, if it is refused."""
-    try:
-        return make()
-    except SpecError as error:
-        problems.extend(error.problems)
-        return None
-
-
-def _option_problems(options: SearchOptions) -> list[Problem]:
-    problems = []
-    for place, value, valid in (
-        ("--algorithm", options.algorithm, ALGORITHMS),
-        ("--scheduler", options.scheduler, SCHEDULERS),
-    ):
-        if value not in valid:
-            problems.append(Problem(place, choices(value, valid, what=place.removeprefix("--"))))
-    for place, number, least in (
-        ("--trials", options.trials, 1),
-        ("--concurrency", options.concurrency, 1),
-        ("--seed", options.seed, 0),
-    ):
-        if number is not None and number < least:
-            problems.append(Problem(place, f"must be at least {least}, got {number}"))
-    if options.max_drop is not None and not 0 <= options.max_drop <= 100:
-        problems.append(Problem("--max-drop", f"is points of MC(all), from 0 to 100, got {options.max_drop:g}"))
-    if options.name is not None and not NAME.fullmatch(options.name):
-        problems.append(Problem("--name", f"must be letters, digits, `_`, `.`, `+` or `-`, but got {options.name!r}"))
-    return problems
-
-
-def _ledger(checked: _Checked, options: SearchOptions, store: Store) -> Ledger:
+def _ledger(checked: Checked, options: SearchOptions, store: Store) -> Ledger:
     """The record of this search: new, or that of the search that goes on."""
     spec = {**{str(key): value for key, value in checked.spec.source.content.items()}, "name": checked.spec.name}
     study = checked.study
@@ -185,7 +101,7 @@ def _ledger(checked: _Checked, options: SearchOptions, store: Store) -> Ledger:
 
 
 def _search(
-    checked: _Checked,
+    checked: Checked,
     options: SearchOptions,
     store: Store,
     ledger: Ledger,
@@ -195,8 +111,6 @@ def _search(
     mirror: SearchMirror | None,
 ) -> None:
     """Run the trials that are left."""
-    from grid.search_tune import measure_remotely, run_trials
-
     study, sources = checked.study, checked.shared.sources
     if "undefended" not in ledger.document:
         found = measure_remotely(study, store.location, sources, resources)
@@ -231,7 +145,7 @@ def _search(
 
 
 def _confirm(
-    checked: _Checked,
+    checked: Checked,
     store: Store,
     ledger: Ledger,
     tracking: str,
@@ -260,7 +174,7 @@ def _confirm(
 
 
 def _note_pick(
-    checked: _Checked, ledger: Ledger, rule: str, trial: dict[str, object], grid: str, done: GridRun | None
+    checked: Checked, ledger: Ledger, rule: str, trial: dict[str, object], grid: str, done: GridRun | None
 ) -> None:
     """Write a pick with its confirmation into the record, in place of an earlier one by the same rule."""
     rows = done.rows if done is not None else []
@@ -295,7 +209,7 @@ def _name_failures(shared: SharedWork, store: Store, failed: dict[str, str], say
         say.print(text, markup=False, style="red", soft_wrap=True)
 
 
-def _summarise(checked: _Checked, ledger: Ledger, say: Console) -> None:
+def _summarise(checked: Checked, ledger: Ledger, say: Console) -> None:
     """States, front, and each pick beside its confirmation."""
     states = [trial["state"] for trial in ledger.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("finished", "stopped", "failed"))

@@ -27,6 +27,10 @@ QUIET = {
 }
 
 
+class SearchLostError(Exception):
+    """What runs the trials is gone as a whole (the cluster died); what was reported is stored."""
+
+
 def run_trials(
     driver: Driver,
     study: Study,
@@ -36,9 +40,13 @@ def run_trials(
     resources: Mapping[str, float],
     concurrency: int,
 ) -> None:
-    """Run trials until the driver has none left. `resources`: {num_cpus, num_gpus} of a trial."""
+    """Run trials until the driver has none left. `resources`: {num_cpus, num_gpus} of a trial.
+
+    Raises SearchLostError if there is nothing left to run them.
+    """
     os.environ.update(QUIET)
     from ray import tune
+    from ray.exceptions import RayError
 
     trainable = tune.with_parameters(_trainable(), study=study, store_uri=store_uri, sources=dict(sources))
     trainable = tune.with_resources(trainable, {"cpu": resources["num_cpus"], "gpu": resources["num_gpus"]})
@@ -62,7 +70,11 @@ def run_trials(
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the driver says what fails, in one line
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (tune.TuneError, RayError) as error:
+            last = str(error).strip().splitlines()[-1:]
+            raise SearchLostError(f"Ray Tune gave up ({' '.join(last)[:300]})") from error
 
 
 def measure_remotely(study: Study, store_uri: str, sources: Mapping[str, Path], resources: Mapping[str, float]) -> Any:

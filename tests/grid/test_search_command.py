@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from grid.problems import SpecError
-from grid.search import SearchOptions, _check
+from grid.search_options import SearchOptions, check_search
 from tests.grid.specs import write
 
 SPACE = """
@@ -59,7 +59,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
 
 def test_a_space_that_does_not_fit_the_spec_is_refused_with_the_rest(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        _check(write(tmp_path), [], SearchOptions("joint", 5, algorithm="x"))
+        check_search(write(tmp_path), [], SearchOptions("joint", 5, algorithm="x"))
     assert {problem.place.split()[-1] for problem in caught.value.problems} == {"--algorithm", "protect"}
 
 

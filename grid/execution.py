@@ -1,0 +1,127 @@
+"""Running what is missing of a plan: the executor that is asked for, the display, and what is said if it is lost."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+
+from grid.costs import Costs
+from grid.numerics import has_gpu
+from grid.problems import Problem, SpecError
+from grid.progress import Display, make_display
+from grid.reconcile import Executor, ExecutorLostError, Reconciler, Result, Work
+from grid.spec import Spec
+from grid.store import Store
+from tasks.stage import Stage
+
+if TYPE_CHECKING:
+    from grid.mirror_background import Mirror
+    from grid.ray_executor import RayExecutor
+
+
+class Runnable(Work, Protocol):
+    """Work that an executor can be made for."""
+
+    @property
+    def numerics(self) -> str: ...
+
+    @property
+    def sources(self) -> Mapping[str, Path]: ...
+
+
+def run_missing(
+    plan: Runnable,
+    spec: Spec,
+    store: Store,
+    address: str,
+    in_process: bool,
+    missing: Mapping[str, Stage],
+    damaged: Mapping[str, str],
+    say: Console,
+    mirror: Mirror | None = None,
+) -> Result | None:
+    """Run the stages `missing` of a plan; None, and a sentence, if what runs them was lost as a whole."""
+    executor, slots = make_executor(spec, plan, store, address, in_process, missing, say)
+    display = make_display(say, slots)
+    try:
+        costs = Costs(store.records().values())
+        return Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
+    except ExecutorLostError as error:
+        say.print(f"{error}; what is done is stored, and the same command goes on from here", markup=False)
+        return None
+    finally:
+        display.close()
+        executor.close()
+
+
+def make_executor(
+    spec: Spec,
+    plan: Runnable,
+    store: Store,
+    address: str,
+    in_process: bool,
+    missing: Mapping[str, Stage],
+    say: Console,
+) -> tuple[Executor, int]:
+    """The executor, and how many stages it runs at a time."""
+    if not in_process:
+        return make_ray_executor(spec, plan, store, address, missing, say)
+    if plan.numerics != "cpu_fp32" and not has_gpu():
+        raise SpecError([Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")])
+    from grid.in_process import InProcessExecutor
+
+    return InProcessExecutor(store.location, plan.sources), 1
+
+
+def make_ray_executor(
+    spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
+) -> tuple[RayExecutor, int]:
+    """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
+    from grid.ray_executor import InfeasibleError, RayExecutor
+
+    say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
+    probe(address)
+    try:
+        executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        hint = "if the cluster asks for a token, set RAY_AUTH_MODE=token here and put its token into ~/.ray/auth_token"
+        raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}; {hint}")]) from error
+    try:
+        for stage in missing.values():
+            executor.request(stage)
+    except InfeasibleError as error:
+        executor.close()
+        raise SpecError([Problem("resources", str(error))]) from error
+    say.print(f"Ray is up: {executor.shape}", markup=False)
+    return executor, executor.parallel
+
+
+def probe(address: str) -> None:
+    """Ray waits for minutes on a place where nobody listens; a socket knows at once."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("local", "auto"):
+        return
+    if not colon or not port.isdigit():
+        raise SpecError([Problem("--address", f"{address!r} is neither local, auto nor HOST:PORT")])
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise SpecError([Problem("--address", f"nobody answers at {address}: {error}")]) from error
+
+
+class _Notifying:
+    """The display, and a nudge to the mirror whenever a stage is done."""
+
+    def __init__(self, display: Display, mirror: Mirror | None) -> None:
+        self._display, self._mirror = display, mirror
+        self.begin, self.submitted, self.said = display.begin, display.submitted, display.said
+
+    def ended(self, *arguments: Any) -> None:
+        self._display.ended(*arguments)
+        if self._mirror is not None:
+            self._mirror.notify()
