@@ -69,7 +69,7 @@ def _cost(point: Values, directions: Sequence[Direction]) -> tuple[float, ...]:
 
 
 def _dominates(one: Values, other: Values) -> bool:
-    return all(a < b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
 def _volume(costs: Sequence[tuple[float, ...]], limit: tuple[float, ...]) -> float:
@@ -86,7 +86,7 @@ def _volume(costs: Sequence[tuple[float, ...]], limit: tuple[float, ...]) -> flo
     total = 0.0
     for cost, end in zip(ordered, ends, strict=True):
         flat = cost[:-1]
-        if not any(all(a < b for a, b in zip(other, flat, strict=True)) for other in section):
+        if not any(all(a <= b for a, b in zip(other, flat, strict=True)) for other in section):
             section = [other for other in section if not _dominates(flat, other)] + [flat]
         if end > cost[-1]:
             total += (end - cost[-1]) * _volume(section, limit[:-1])

@@ -88,7 +88,7 @@ def known_front() -> tuple[dict[str, Any], set[str]]:
     """
     document = record(3, asha=False, failures=0) | {"name": "known", "trials": [], "picks": [], "undefended": None}
     model = record(1, asha=False, failures=0)["trials"][0]
-    front = set()
+    front: set[str] = set()
     for number, (step, product) in enumerate((a, b) for a in range(8) for b in (0.1, 1.0, 10.0, 100.0, 1000.0)):
         x, off = step / 7, abs(math.log10(product) - 1)
         rates = {"mc_all": 0.97 - 0.3 * x**2 - 0.02 * off, "mc_target": 0.98 - 0.4 * x**2 - 0.03 * off}
@@ -97,7 +97,7 @@ def known_front() -> tuple[dict[str, Any], set[str]]:
         own = {"id": f"t{number:04d}", "number": number, "coefficients": settings, "metrics": rates}
         document["trials"].append({**model, **own, "curve": [{"step": STEPS, **rates}]})
         if product == 10.0:
-            front.add(own["id"])
+            front.add(f"t{number:04d}")
     return document, front
 
 

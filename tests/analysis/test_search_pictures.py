@@ -145,6 +145,14 @@ def test_contour_claims_nothing_outside_of_the_trials() -> None:
     assert 0.3 * full < half < 0.7 * full
 
 
+def test_the_surface_has_the_colours_of_its_trials() -> None:
+    """AA falls with alpha, and dark is low: the left panel is bright at its left and dark at its right."""
+    files = contour_pictures(read_search(known_front()[0]))
+    pixels = np.asarray(Image.open(io.BytesIO(files["contour.png"])).convert("L"), dtype=float)
+    first, last = pixels[150:400, 140:180].mean(), pixels[150:400, 430:470].mean()
+    assert first > last + 60
+
+
 def test_contour_takes_equal_products_for_one_place(document: dict[str, Any]) -> None:
     made = known_front()[0]
     twice = copy.deepcopy(made)

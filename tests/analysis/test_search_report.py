@@ -132,6 +132,8 @@ def test_picks_show_what_the_search_saw_and_what_was_confirmed(document: dict[st
         assert "gmi" in confirmed[2]
         change = 100 * (pick["confirmed"]["aa_top1"] - pick["search"]["aa_top1"])
         assert difference[column] == (f"**{change:+.1f}**" if change > 0 else f"{change:+.1f}")
+        lost = 100 * (pick["confirmed"]["mc_all"] - pick["search"]["mc_all"])
+        assert difference[column - 2] == (f"**{lost:+.1f}**" if lost < 0 else f"{lost:+.1f}"), "less MC is worse"
     assert any(row[column].startswith("**+") for row in rows), "the made search picks lucky trials"
 
 
