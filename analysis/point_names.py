@@ -34,12 +34,18 @@ class Box(NamedTuple):
 
 
 def place_names(
-    axes: Axes, places: Sequence[Place], names: Sequence[str], bars: Sequence[Ends], colours: Sequence[str]
+    axes: Axes,
+    places: Sequence[Place],
+    names: Sequence[str],
+    bars: Sequence[Ends],
+    colours: Sequence[str],
+    avoid: Sequence[Place] = (),
 ) -> list[Box]:
     """Write each name near its point where it covers least: other names first, then points, then bars.
 
-    places, bars: points and the ends of their error bars in data coordinates; colours: of the names. The layout has
-    to be drawn. Returns the names' boxes in pixels. A name away from its point gets a thin line to it.
+    places, bars: points and the ends of their error bars in data coordinates; colours: of the names; avoid: further
+    points, without names. The layout has to be drawn. Returns the names' boxes in pixels. A name away from its point
+    gets a thin line to it.
     """
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
@@ -47,7 +53,8 @@ def place_names(
     scale = axes.figure.dpi / 72
     to_pixels = axes.transData.transform
     dots: list[Place] = [(float(x), float(y)) for x, y in map(to_pixels, places)]
-    marks = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in dots]
+    unnamed: list[Place] = [(float(x), float(y)) for x, y in map(to_pixels, avoid)]
+    marks = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in [*dots, *unnamed]]
     lines = [box for place, ends in zip(places, bars, strict=True) for box in _bar_boxes(to_pixels, place, ends)]
     frame = Box(*axes.bbox.extents)
     taken: list[Box] = []

@@ -141,6 +141,68 @@ def report(
 
 
 @app.command()
+def search(
+    spec: SpecArgument,
+    space: Annotated[str, typer.Option(help="a shipped space (`decoygrid list spaces`), or a file of your own")],
+    trials: Annotated[int, typer.Option(help="how many sets of coefficients are tried, those done included")],
+    overrides: SetOption = None,
+    algorithm: Annotated[str, typer.Option(help="optuna, hyperopt, random or grid")] = "optuna",
+    scheduler: Annotated[str, typer.Option(help="asha stops trials that fall behind; none lets all end")] = "asha",
+    objectives: Annotated[
+        str, typer.Option(help="which of mc_all, mc_target (higher is better), aa_top1, aa_top5 (lower)")
+    ] = "mc_all,mc_target,aa_top1,aa_top5",
+    max_drop: Annotated[
+        float | None, typer.Option("--max-drop", help="points of MC(all) that a trial of the front may lose")
+    ] = None,
+    pick: Annotated[
+        list[str] | None,
+        typer.Option(help="knee, max-privacy-at-drop=POINTS or none: what is confirmed; default knee; can be repeated"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the search of this name in the store")] = False,
+    concurrency: Annotated[int | None, typer.Option(help="trials at a time; default: one a CPU")] = None,
+    name: Annotated[str | None, typer.Option(help="of the search; default SPEC-SPACE")] = None,
+    seed: Annotated[int, typer.Option(help="of the algorithm's draws")] = 0,
+    store: StoreOption = STORE,
+    tracking: TrackingOption = TRACKING,
+    address: Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT")] = "local",
+    out: Annotated[Path | None, typer.Option(help="folder of the confirmations; default results/NAME")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search the coefficients of a defense by Ray Tune, and confirm what is picked."""
+    from grid.search import run_search
+    from grid.search_options import SearchOptions
+
+    options = SearchOptions(
+        space,
+        trials,
+        algorithm,
+        scheduler,
+        objectives,
+        max_drop,
+        tuple(pick or ["knee"]),
+        resume,
+        concurrency,
+        name,
+        seed,
+    )
+    try:
+        code = run_search(
+            spec,
+            overrides or [],
+            options,
+            store_uri=store,
+            tracking=tracking,
+            address=address,
+            out=out,
+            as_json=as_json,
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command with --resume goes on from here", file=sys.stderr)  # noqa: T201
+        code = 130
+    raise typer.Exit(code)
+
+
+@app.command()
 def sync(
     spec: SpecArgument,
     overrides: SetOption = None,

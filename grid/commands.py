@@ -7,23 +7,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
 from grid.cli import emit_json
-from grid.costs import Costs
-from grid.executors import make_executor
+from grid.execution import run_missing
 from grid.expand import expand
 from grid.export import export_records
 from grid.outcome import outcome, say_outcome
 from grid.places import absolute, check_folder, check_tracking, console, document_name, open_store
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
-from grid.progress import Display, make_display
-from grid.reconcile import ExecutorLostError, Reconciler, Result, missing_stages
+from grid.reconcile import Result, missing_stages
+from grid.search_record import search_document_name, searches_of
 from grid.spec import Spec
 from grid.spec_parser import load_spec
 from grid.store import Store
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from grid.mirror_background import Mirror
 
 Document = Mapping[str, Any]
+SENT = ("created", "updated", "unchanged", "removed")  # what a sync counts
 FORMATS = ("table", "markdown", "latex", "csv", "html")
 
 
@@ -50,8 +50,39 @@ def run_grid(
     """Run what is missing; 0 if all is done, 1 if something failed."""
     say = console(stderr=as_json)
     spec = load_spec(spec_path, overrides)
-    plan = expand(spec)
     store = open_store(store_uri)
+    done = run_spec(spec, store, tracking, address, in_process, out, private_images, say)
+    if as_json and done is not None:
+        emit_json(done.content())
+    return 0 if done is not None and done.result.complete else 1
+
+
+class GridRun(NamedTuple):
+    """How a grid ended: its stages, the lines of its table, and the files of its report."""
+
+    plan: Plan
+    result: Result
+    rows: list[dict[str, Any]]
+    files: Mapping[str, Path]
+
+    def content(self) -> dict[str, Any]:
+        """For `--json`."""
+        files = {name: str(path) for name, path in self.files.items()}
+        return {"spec": self.plan.name, "rows": self.rows, "files": files, **outcome(self.result)}
+
+
+def run_spec(
+    spec: Spec,
+    store: Store,
+    tracking: str,
+    address: str,
+    in_process: bool,
+    out: Path | None,
+    private_images: bool,
+    say: Console,
+) -> GridRun | None:
+    """Run what is missing of a grid and report it; None if what runs stages was lost on the way."""
+    plan = expand(spec)
     folder = out or Path("results") / plan.name
     check_folder(folder)
     document = {**plan.document(), "written": time.time()}
@@ -62,19 +93,11 @@ def run_grid(
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
     mirror = _mirror(document, store, tracking, private_images)
     if missing:
-        executor, slots = make_executor(spec, plan, store, address, in_process, missing, say)
-        display = make_display(say, slots)
-        try:
-            costs = Costs(store.records().values())
-            result = Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
-        except ExecutorLostError as error:
-            say.print(f"{error}; what is done is stored, and the same command goes on from here", markup=False)
-            return 1
-        finally:
-            display.close()
-            executor.close()
-    _finish(plan, store, result, mirror, folder, say, as_json=as_json)
-    return 0 if result.complete else 1
+        found = run_missing(plan, spec, store, address, in_process, missing, damaged, say, mirror)
+        if found is None:
+            return None
+        result = found
+    return _finish(plan, store, result, mirror, folder, say)
 
 
 def report_grid(
@@ -103,17 +126,30 @@ def report_grid(
             check_folder(folder)
     if export is not None:
         count = export_records(document, document_name(spec.name), store, export, shown_images(document, store))
+        for search in searches_of(store, spec.name):
+            Store(str(export)).write_document(search_document_name(search["name"]), search)
         say.print(f"{count} records: {export}", markup=False, soft_wrap=True)
         return 0
     report = read_report(document, store)
     if out is not None:
-        for name, path in write_report(document, store, out, private=private).items():
+        files = write_report(document, store, out, private=private)
+        for search in searches_of(store, spec.name):
+            own = report_search(search, out / str(search["name"]))
+            files |= {f"{search['name']} {name}": path for name, path in own.items()}
+        for name, path in files.items():
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     elif format_ == "table":
         say.print(terminal(report.rows, report.remarks, report.failures, width=say.width, papers=report.papers))
     else:
         sys.stdout.write(render(document, store, format_, private=private))
     return 0
+
+
+def report_search(document: Document, folder: Path) -> dict[str, Path]:
+    """Tables, pictures and page of a search, from its record."""
+    from analysis.search_report import write_search_report
+
+    return write_search_report(document, folder)
 
 
 def _to_report(spec: Spec, store_uri: str, records: Path | None) -> tuple[Document, Store]:
@@ -137,6 +173,7 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
     from analysis.report import read_report, write_report
     from grid.mirror import sync
     from grid.mirror_place import TrackingError
+    from grid.mirror_search import sync_search
 
     document = expand(load_spec(spec_path, overrides)).document()
     store = open_store(store_uri, writable=False)
@@ -154,6 +191,9 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
                 attachments=files,
                 private_images=private_images,
             )
+        for search in searches_of(store, document["name"]):
+            found = sync_search(search, absolute(tracking))
+            done = replace(done, **{name: getattr(done, name) + getattr(found, name) for name in SENT})
     except TrackingError as error:
         print(f"decoygrid: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -166,19 +206,6 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
 
 def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({key: value for key, value in document.items() if key != "written"}))  # type: ignore[no-any-return]
-
-
-class _Notifying:
-    """The display, and a nudge to the mirror whenever a stage is done."""
-
-    def __init__(self, display: Display, mirror: Mirror | None) -> None:
-        self._display, self._mirror = display, mirror
-        self.begin, self.submitted, self.said = display.begin, display.submitted, display.said
-
-    def ended(self, *arguments: Any) -> None:
-        self._display.ended(*arguments)
-        if self._mirror is not None:
-            self._mirror.notify()
 
 
 def _mirror(document: Document, store: Store, tracking: str, private_images: bool) -> Mirror | None:
@@ -210,9 +237,7 @@ def _mirror(document: Document, store: Store, tracking: str, private_images: boo
     )
 
 
-def _finish(
-    plan: Plan, store: Store, result: Result, mirror: Mirror | None, folder: Path, say: Console, *, as_json: bool
-) -> None:
+def _finish(plan: Plan, store: Store, result: Result, mirror: Mirror | None, folder: Path, say: Console) -> GridRun:
     """Write the report, wait for MLflow, and say how it went."""
     from analysis.report import read_report, write_report
     from analysis.terminal import terminal
@@ -228,6 +253,4 @@ def _finish(
     if mirror is not None and (problem := mirror.close()):
         say.print(f"MLflow does not show this grid yet: {problem}", markup=False, style="yellow", soft_wrap=True)
     say_outcome(say, plan, store, result)
-    if as_json:
-        shown = {"spec": plan.name, "rows": [asdict(row) for row in report.rows]}
-        emit_json({**shown, "files": {name: str(path) for name, path in files.items()}, **outcome(result)})
+    return GridRun(plan, result, [asdict(row) for row in report.rows], files)

@@ -1,43 +1,62 @@
-"""Which executor runs a grid, in this process or on Ray, and whether it can be had."""
+"""Which executor runs the stages of a plan, in this process or on Ray, and whether it can be had."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
 from grid.numerics import has_gpu
-from grid.plan import Plan
 from grid.problems import Problem, SpecError
-from grid.reconcile import Executor
+from grid.reconcile import Executor, Work
 from grid.spec import Spec
 from grid.store import Store
 from tasks.stage import Stage
 
+if TYPE_CHECKING:
+    from grid.ray_executor import RayExecutor
+
+
+class Runnable(Work, Protocol):
+    """Work that an executor can be made for."""
+
+    @property
+    def numerics(self) -> str: ...
+
+    @property
+    def sources(self) -> Mapping[str, Path]: ...
+
 
 def make_executor(
     spec: Spec,
-    plan: Plan,
+    plan: Runnable,
     store: Store,
     address: str,
     in_process: bool,
     missing: Mapping[str, Stage],
     say: Console,
 ) -> tuple[Executor, int]:
-    """The executor, and how many stages it runs at a time. SpecError if there is none for this plan."""
-    if in_process:
-        if plan.numerics != "cpu_fp32" and not has_gpu():
-            raise SpecError(
-                [Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")]
-            )
-        from grid.in_process import InProcessExecutor
+    """The executor, and how many stages it runs at a time."""
+    if not in_process:
+        return make_ray_executor(spec, plan, store, address, missing, say)
+    if plan.numerics != "cpu_fp32" and not has_gpu():
+        raise SpecError([Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")])
+    from grid.in_process import InProcessExecutor
 
-        return InProcessExecutor(store.location, plan.sources), 1
+    return InProcessExecutor(store.location, plan.sources), 1
+
+
+def make_ray_executor(
+    spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
+) -> tuple[RayExecutor, int]:
+    """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
     from grid.ray_executor import InfeasibleError, RayExecutor
 
     say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
-    _probe(address)
+    probe(address)
     try:
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -54,7 +73,7 @@ def make_executor(
     return executor, executor.parallel
 
 
-def _probe(address: str) -> None:
+def probe(address: str) -> None:
     """Ray waits for minutes on a place where nobody listens; a socket knows at once."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if address in ("local", "auto"):

@@ -18,7 +18,7 @@ from grid.spec import Spec
 from grid.world import World, built, digest_of, of_seed
 from tasks.attacks.attack import Attack, Attacker
 from tasks.attacks.rerun import Rerun
-from tasks.defenses.defense import Defender, Protected
+from tasks.defenses.defense import Protected
 from tasks.gan.gan import GANChoice
 from tasks.metrics.evaluate import Distance, Evaluate
 from tasks.models.classifier import Model
@@ -111,20 +111,8 @@ class _Rows:
     def _protect(
         self, choice: DefenseChoice, structure: GANChoice | None, seed: int, label: int, shown: str
     ) -> Protected:
-        world, place = self.world, join_place(choice.place, "gan")
-        defender = Defender(
-            victim=world.victim_model(seed),
-            victim_settings=world.victim.settings,
-            train=world.split("train", "private"),
-            val=world.val("private"),
-            public=world.split("train", "classifier"),
-            public_images=world.split("all", "defender"),
-            public_classifier=world.classifier("public_classifier", self.spec.public_classifier, seed),
-            make_gan=lambda gan: world.gan(gan, "defender", seed, world.victim_model(seed), place),
-            decoy=lambda label: world.decoy(label, seed),
-            common=world.common(seed),
-            attackers_gan=structure,
-        )
+        world = self.world
+        defender = world.defender(seed, choice.place, structure)
         labels = (label,) if self.spec.protect == "single" else world.labels
         try:
             found = choice.defense.protect(defender, labels)
@@ -210,11 +198,11 @@ class _Rows:
         )
 
     def _attack(self, choice: AttackChoice, target: Model, seed: int, label: int) -> Attack:
-        world = self.world
+        world, place = self.world, join_place(choice.place, "gan")
         attacker = Attacker(
             images=world.split("all", "attacker"),
             private=world.split("train", "private"),
-            make_gan=lambda gan, against: world.gan(gan, "attacker", seed, against, join_place(choice.place, "gan")),
+            make_gan=lambda gan, against: world.gan(gan, self.spec.attacker_role, seed, against, place),
             common=world.common(seed),
         )
         try:

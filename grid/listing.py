@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import search_spaces
 from grid.cli import emit_json
 from grid.entries import settings_model
 from grid.problems import Problem, SpecError, choices
+from grid.search_space import SPACES, Domain, about_space, load_space, space_names
 from grid.spec_source import BUDGETS, SPECS
 from tasks.attacks import ATTACKS
 from tasks.attacks.attack import Attack, GeneratorAttack
@@ -24,7 +23,6 @@ from tasks.gan import GANS
 from tasks.gan.gan import GANChoice
 from tasks.stage import Stage
 
-SPACES = Path(search_spaces.__file__).parent
 METRICS = {
     "aa_top1, aa_top5": "attack accuracy by F_E (eq. 12): share of attack images it takes for l_t; top 5 likewise",
     "aa_top1_second, aa_top5_second": "the same by the second evaluator, which may be used for selection",
@@ -52,7 +50,7 @@ def show_list(what: str, *, as_json: bool) -> None:
         "gans": lambda: {name: _describe(kind) for name, kind in GANS.items()},
         "datasets": lambda: {name: _describe(kind) for name, kind in DATASETS.items()},
         "metrics": lambda: {name: {"about": text, "settings": {}} for name, text in METRICS.items()},
-        "spaces": lambda: {p.stem: _about_file(p.read_text()) for p in sorted(SPACES.glob("[a-z]*.py"))},
+        "spaces": lambda: {name: _describe_space(name) for name in space_names()},
         "budgets": lambda: {p.stem: _about_file(p.read_text()) for p in sorted(BUDGETS.glob("*.yaml"))},
         "specs": lambda: {p.stem: _about_file(p.read_text()) for p in sorted(SPECS.glob("*.yaml"))},
     }
@@ -118,6 +116,23 @@ def _plain(value: object) -> Any:
 def _about_file(text: str) -> dict[str, Any]:
     comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
     return {"about": comments[0] if comments else "", "settings": {}}
+
+
+def _describe_space(name: str) -> dict[str, Any]:
+    """A shipped search space: its keys with range and reason. Loads ray.tune."""
+    space = load_space(name)
+    settings = {
+        key: {"default": _range(domain), "about": space.reasons.get(key, "")} for key, domain in space.domains.items()
+    }
+    return {"about": about_space(SPACES / f"{name}.py"), "settings": settings}
+
+
+def _range(domain: Domain) -> str:
+    """`0.3 .. 10 log`, `a | b`, or a constant."""
+    if domain.values:
+        return " | ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in domain.values)
+    low, high = domain.ends()
+    return f"{low:g} .. {high:g}{' log' if domain.log else ''}"
 
 
 def _settings_table(settings: Mapping[str, Any]) -> Table:

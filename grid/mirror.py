@@ -31,7 +31,7 @@ from grid.mirror_views import describe
 from grid.store import Store
 from tasks.artifact import DamagedArtifactError
 
-__all__ = ["SyncResult", "TrackingError", "artifact_root_for", "sync"]
+__all__ = ["SyncResult", "TrackingError", "artifact_root_for", "send", "sync"]
 
 KEY, DIGEST, SOURCE = "decoygrid.key", "decoygrid.digest", "decoygrid.source"
 UNFINISHED = "unfinished"
@@ -82,13 +82,27 @@ def sync(
         private_images=private_images,
         live=live,
     )
-    views = describe(grid)
+    return send(describe(grid), document["name"], tracking_uri, ours=OURS, on_progress=on_progress)
+
+
+def send(
+    views: Sequence[RunView],
+    experiment_name: str,
+    tracking_uri: str,
+    *,
+    ours: tuple[str, ...],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SyncResult:
+    """Make an experiment show these runs, parents before their children, and no others whose keys begin with `ours`.
+
+    Raises TrackingError.
+    """
     counts = {"created": 0, "updated": 0, "unchanged": 0, "removed": 0}
     damaged: list[str] = []
     with quiet():
         client = _Client(tracking_uri)
-        experiment = client.experiment(document["name"])
-        runs, surplus = client.find(experiment, {view.key: view.digest for view in views})
+        experiment = client.experiment(experiment_name)
+        runs, surplus = client.find(experiment, {view.key: view.digest for view in views}, ours)
         counts["removed"] = len(surplus)
         for run in surplus:
             client.drop(run)
@@ -141,7 +155,9 @@ class _Client:
                 self._mlflow.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
 
-    def find(self, experiment: str, digests: Mapping[str, str]) -> tuple[dict[str, Any], list[Any]]:
+    def find(
+        self, experiment: str, digests: Mapping[str, str], ours: tuple[str, ...] = OURS
+    ) -> tuple[dict[str, Any], list[Any]]:
         """(the run of each known key, the surplus: doubles and runs that the grid no longer has)."""
         found, token = [], None
         with self._guard():
@@ -162,7 +178,7 @@ class _Client:
             key = run.data.tags[KEY]
             if key in digests and key not in kept:
                 kept[key] = run
-            elif key in kept or key.startswith(OURS):
+            elif key in kept or key.startswith(ours):
                 surplus.append(run)
         return kept, surplus
 

@@ -14,25 +14,14 @@ from grid.mirror_place import TrackingError, public
 from grid.store import Store
 
 
-class Mirror:
-    """Owner of a grid's MLflow runs. `notify()` asks for a sync; there is at most one in `interval` seconds.
+class BackgroundMirror:
+    """Owner of some MLflow runs. `notify()` asks for a sync; there is at most one in `interval` seconds.
 
-    The callables are called in the mirror's thread before each sync; no document means nothing to show yet.
+    show(live) makes MLflow show what there is; it is called in the mirror's thread.
     """
 
-    def __init__(
-        self,
-        documents: Callable[[], Mapping[str, Any] | None],
-        store: Store,
-        tracking_uri: str,
-        make_rows: Callable[[], Sequence[Row]],
-        *,
-        attachments: Callable[[], Mapping[str, Path]] = dict,
-        private_images: bool = False,
-        interval: float = 30.0,
-    ) -> None:
-        self._documents, self._store, self._uri, self._make_rows = documents, store, tracking_uri, make_rows
-        self._attachments, self._private_images, self._interval = attachments, private_images, interval
+    def __init__(self, tracking_uri: str, show: Callable[[bool], None], interval: float = 30.0) -> None:
+        self._uri, self._show, self._interval = tracking_uri, show, interval
         self._asked, self._closing = threading.Event(), threading.Event()
         self._error: TrackingError | None = None
         self._thread = threading.Thread(target=self._run, name="mlflow-mirror", daemon=True)
@@ -43,7 +32,7 @@ class Mirror:
         self._asked.set()
 
     def close(self, timeout: float = 60.0) -> TrackingError | None:
-        """Sync a last time and stop; returns why MLflow does not show the grid, or None if it does."""
+        """Sync a last time and stop; returns why MLflow does not show it all, or None if it does."""
         self._closing.set()
         self._asked.set()
         self._thread.join(timeout)
@@ -65,20 +54,45 @@ class Mirror:
     def _sync(self, *, live: bool) -> None:
         self._error = None
         try:
-            document = self._documents()
-            if document is None:
-                return
-            sync(
-                document,
-                self._store,
-                self._uri,
-                rows=self._make_rows(),
-                attachments=self._attachments(),
-                private_images=self._private_images,
-                live=live,
-            )
+            self._show(live)
         except TrackingError as error:
             self._error = error
-        except Exception as error:  # noqa: BLE001 - a thread's end: the grid goes on, close() tells
+        except Exception as error:  # noqa: BLE001 - a thread's end: the work goes on, close() tells
             self._error = TrackingError(public(self._uri), f"the mirror failed: {type(error).__name__}: {error}")
             self._error.__cause__ = error
+
+
+class Mirror(BackgroundMirror):
+    """Owner of a grid's MLflow runs.
+
+    The callables are called in the mirror's thread before each sync; no document means nothing to show yet.
+    """
+
+    def __init__(
+        self,
+        documents: Callable[[], Mapping[str, Any] | None],
+        store: Store,
+        tracking_uri: str,
+        make_rows: Callable[[], Sequence[Row]],
+        *,
+        attachments: Callable[[], Mapping[str, Path]] = dict,
+        private_images: bool = False,
+        interval: float = 30.0,
+    ) -> None:
+        self._documents, self._store, self._make_rows = documents, store, make_rows
+        self._attachments, self._private_images = attachments, private_images
+        super().__init__(tracking_uri, self._show_grid, interval)
+
+    def _show_grid(self, live: bool) -> None:
+        document = self._documents()
+        if document is None:
+            return
+        sync(
+            document,
+            self._store,
+            self._uri,
+            rows=self._make_rows(),
+            attachments=self._attachments(),
+            private_images=self._private_images,
+            live=live,
+        )

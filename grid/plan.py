@@ -206,7 +206,7 @@ def leaks(plan: Plan) -> list[Problem]:
             problems.append(Problem(key, text))
         if isinstance(stage, GeneratorAttack) and stage.gan.role == "defender":
             problems.append(Problem(key, f"attacks with a GAN of the defender, {stage.gan.key}"))
-        if isinstance(stage, GAN) and stage.role == "attacker" and stage.data.audience != "attacker":
+        if isinstance(stage, GAN) and stage.role in ("attacker", "confirm") and stage.data.audience != "attacker":
             whose = {"defender": "the defender's public", "classifier": "F_C's public"}.get(
                 stage.data.audience, "private"
             )

@@ -39,7 +39,7 @@ class RayExecutor:
         self._resources = dict(resources or {})
         self._started = not ray.is_initialized()
         if self._started:
-            _connect(address)
+            connect(address)
         self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._gpus = ray.cluster_resources().get("GPU", 0.0)
         self._slots = self._count_slots()
@@ -112,7 +112,7 @@ class RayExecutor:
         return self.parallel + max(1, self.parallel // 4)
 
 
-def _connect(address: str) -> None:
+def connect(address: str) -> None:
     """Start or join a cluster, quietly; code travels with the job when the cluster is elsewhere."""
     import ray
 

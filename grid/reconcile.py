@@ -11,12 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grid.costs import Costs
-from grid.plan import Plan
 from grid.runner import Outcome
 from grid.store import Store
 from tasks.stage import Stage
 
 MAX_REPAIRS = 3  # times that one stage is computed again because its artifact was found damaged
+
+
+class Work(Protocol):
+    """What is to be there: stages by key, upstream first, and their short names. A `Plan` is one."""
+
+    @property
+    def names(self) -> Mapping[str, str]: ...
+
+    def stages(self) -> dict[str, Stage]: ...
 
 
 class ExecutorLostError(Exception):
@@ -83,7 +91,7 @@ class Result:
 
 
 def missing_stages(
-    plan: Plan, store: Store, *, verify: bool
+    plan: Work, store: Store, *, verify: bool
 ) -> tuple[dict[str, Stage], dict[str, str], dict[str, Mapping[str, Any]]]:
     """(stages to run, damaged key -> reason, records of the done). With `verify` every file is read and hashed."""
     stages = plan.stages()
@@ -101,7 +109,7 @@ def missing_stages(
 class Reconciler:
     """State of one run of a plan."""
 
-    def __init__(self, plan: Plan, store: Store, executor: Executor, observer: Observer, costs: Costs) -> None:
+    def __init__(self, plan: Work, store: Store, executor: Executor, observer: Observer, costs: Costs) -> None:
         self._plan, self._store, self._executor, self._observer = plan, store, executor, observer
         self._costs = costs
         self._stages = plan.stages()

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -47,10 +47,20 @@ class Outcome(NamedTuple):
     error: str | None = None
     damaged: str | None = None  # key of the damaged upstream stage
     damaged_attempt: str | None = None
+    paused: bool = False  # between two steps, by its context; the same stage run again goes on from there
 
 
-def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outcome:
-    """Run `stage`, put its product into the store, and say how it ended. Raises nothing a stage raises."""
+class PausedError(Exception):
+    """Raised by a context to end a stage between two steps; it has saved the stage's state before."""
+
+
+def run_stage(
+    stage: Stage, store_uri: str, sources: Mapping[str, Path], *, make_context: Callable[..., Context] = Context
+) -> Outcome:
+    """Run `stage`, put its product into the store, and say how it ended. Raises nothing a stage raises.
+
+    make_context: called as `Context` is; a context of another kind may watch the stage, or pause it.
+    """
     attempt = new_attempt()
     try:
         store = Store(store_uri)
@@ -64,7 +74,9 @@ def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outc
             Heartbeat(store, stage.key, attempt, who),
             tempfile.TemporaryDirectory(prefix="decoygrid-") as folder,
         ):
-            record = _run(stage, store, attempt, Path(folder), sources)
+            record = _run(stage, store, attempt, Path(folder), sources, make_context)
+    except PausedError:
+        return Outcome(stage.key, paused=True)
     except DamagedArtifactError as error:
         return Outcome(stage.key, error=str(error), damaged=error.key, damaged_attempt=error.attempt)
     except Exception as error:  # noqa: BLE001  a stage may fail in any way; the grid goes on without it
@@ -75,10 +87,17 @@ def run_stage(stage: Stage, store_uri: str, sources: Mapping[str, Path]) -> Outc
     return Outcome(stage.key, record=record)
 
 
-def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mapping[str, Path]) -> dict[str, Any]:
+def _run(
+    stage: Stage,
+    store: Store,
+    attempt: str,
+    folder: Path,
+    sources: Mapping[str, Path],
+    make_context: Callable[..., Context],
+) -> dict[str, Any]:
     started, clock = time.time(), time.monotonic()
     _reset_peak_memory()
-    ctx = Context(
+    ctx = make_context(
         stage,
         folder,
         lambda upstream: store.load(upstream.key),
@@ -86,7 +105,7 @@ def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mappin
         checkpoints=store.checkpoints(stage.key, attempt),
         checkpoint_seconds=float(os.environ.get("DECOYGRID_CHECKPOINT_SECONDS", "20")),
     )
-    with _numerics(stage):
+    with numerics_of(stage):
         metrics = stage.run(ctx)
     if ctx.curves:
         _write_curves(ctx.curves, folder / "curves.parquet")
@@ -113,7 +132,7 @@ def _run(stage: Stage, store: Store, attempt: str, folder: Path, sources: Mappin
 
 
 @contextmanager
-def _numerics(stage: Stage) -> Iterator[None]:
+def numerics_of(stage: Stage) -> Iterator[None]:
     """Make floating point depend on the stage's fields alone: threads, precision, deterministic kernels."""
     if not isinstance(stage, ComputeStage):
         yield

@@ -12,7 +12,7 @@ from grid.attack_choices import AttackChoice
 from grid.defense_choices import DefenseChoice
 from grid.spec_source import Source
 from tasks.data.dataset import Dataset
-from tasks.stage import Config, Group
+from tasks.stage import Config, Group, Role
 
 
 class ResourceRequest(Config):
@@ -63,6 +63,7 @@ class Spec(NamedTuple):
     threads: int
     resources: Mapping[Group, ResourceRequest]
     inception_weights: str | None
+    attacker_role: Role = "attacker"
 
     @property
     def folder(self) -> Path:
@@ -80,6 +81,7 @@ KEYS: dict[str, Any] = {
     "labels": "all",
     "decoys": {},
     "protect": "single",
+    "attacker_role": "attacker",
     "seeds": [0],
     "attacks": None,
     "control": "none",

@@ -10,8 +10,8 @@ from grid.data_checks import data_problems
 from grid.entries import check_settings
 from grid.problems import Problem, SpecError, choices, join_place
 from grid.spec import KEYS, ResourceRequest, Spec
-from grid.spec_source import read_budget, read_source
-from tasks.stage import GROUPS, Group
+from grid.spec_source import Source, read_budget, read_source
+from tasks.stage import GROUPS, Group, Role
 
 MOST = 2**31 - 1
 PAPER = ("table1", "table2", "table3", "table4", "table5", "table6", "figure2")
@@ -23,7 +23,11 @@ def load_spec(path: str, overrides: Sequence[str] = (), *, look: bool = True) ->
 
     Without `look` the data that it names are not looked at (a report from committed records needs none).
     """
-    source = read_source(path, overrides)
+    return parse_source(read_source(path, overrides), look=look)
+
+
+def parse_source(source: Source, *, look: bool = True) -> Spec:
+    """Check a spec's content. SpecError lists every problem with its place."""
     parser = _Parser(source)
     spec = parser.parse()
     problems = [*parser.problems, *_same_network(spec), *(data_problems(spec) if look else ())]
@@ -77,6 +81,7 @@ class _Parser(ChoiceParser):
             threads=self._threads(),
             resources=self._resources(),
             inception_weights=self._text("inception_weights", self.content["inception_weights"]),
+            attacker_role=self._attacker_role(),
         )
 
     def _name(self) -> str:
@@ -84,6 +89,10 @@ class _Parser(ChoiceParser):
         if not isinstance(name, str) or not NAME.fullmatch(name):
             self._problem("name", f"must be letters, digits, `_`, `.`, `+` or `-`, but got {name!r}")
         return str(name)
+
+    def _attacker_role(self) -> Role:
+        """`confirm` draws the attackers' GANs anew, for a grid that confirms what a search chose."""
+        return "confirm" if self._one_of("attacker_role", ("attacker", "confirm")) == "confirm" else "attacker"
 
     def _paper(self) -> None:
         """Which of the paper's tables and figures the grid is for, one or several; only the report looks at it."""

@@ -166,6 +166,11 @@ class Store:
         """Where an attempt saves its training state and finds that of a killed one."""
         return StoredCheckpoints(self._files, key, attempt)
 
+    def drop_checkpoints(self, key: str) -> None:
+        """Remove the training state of a stage that nobody will take up again."""
+        with contextlib.suppress(OSError):
+            self._files.delete_folder(f"{key}/{CHECKPOINTS}")
+
     # --- named documents beside the stages (the cells of a grid) ------------------------------------------
 
     def write_document(self, name: str, content: Mapping[str, Any]) -> None:
@@ -175,6 +180,12 @@ class Store:
     def read_document(self, name: str) -> dict[str, Any] | None:
         """Read a JSON document, or None."""
         return self._files.read_json(name)
+
+    def documents(self, folder: str) -> list[str]:
+        """Names of the documents below a folder of the root."""
+        return [f"{folder}/{name}" for name in self._files.names(folder) if name.endswith(".json")]
+
+    # --- reading files ---------------------------------------------------------------------------------------
 
     def _fetch(self, record: Mapping[str, Any], name: str) -> Path:
         key, attempt = record["key"], record["attempt"]

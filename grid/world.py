@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from grid.data_checks import find_file
 from grid.plan import GANEntry
-from grid.problems import SpecError, from_validation
+from grid.problems import SpecError, from_validation, join_place
 from grid.shown_settings import gan_settings, plain_fields
 from grid.spec import DatasetChoice, Spec, VictimChoice
 from tasks.data.dataset import Catalogue
 from tasks.data.manifest import file_digest
 from tasks.data.split import Audience, Part, Split
+from tasks.defenses.defense import Defender
 from tasks.gan import GANS
 from tasks.gan.gan import GAN, GANChoice, TargetGAN, TrainedGAN
 from tasks.metrics.evaluate import Accuracy
@@ -28,6 +29,8 @@ from tasks.models.classifier import Classifier, GivenClassifier, Model
 from tasks.stage import Role, Stage
 
 S = TypeVar("S", bound=Stage)
+
+ATTACKERS: tuple[Role, ...] = ("attacker", "confirm")  # whose GANs are trained on the attacker's half
 
 
 @dataclass
@@ -113,7 +116,7 @@ class World:
         place: where the spec asks for it.
         """
         structure = GANS[choice.name]
-        data = self.split("all", "attacker" if role == "attacker" else "defender")
+        data = self.split("all", "attacker" if role in ATTACKERS else "defender")
         fields = {"data": data, "role": role, **choice.settings, **self.common(seed)}
         for name in ("weights", "critic_weights"):
             if fields.get(name) is not None:
@@ -136,6 +139,23 @@ class World:
     def structure_behind(self, target: Model) -> str:
         """The registry's name of the GAN that a target's fakes are from; empty if there is none."""
         return next((self.gans[key][0] for key in target.closure() if key in self.gans), "")
+
+    def defender(self, seed: int, place: str, attackers_gan: GANChoice | None = None) -> Defender:
+        """All that the defender of this victim has; `place` is where the spec asks for the defense."""
+        victim = self.victim_model(seed)
+        return Defender(
+            victim=victim,
+            victim_settings=self.victim.settings,
+            train=self.split("train", "private"),
+            val=self.val("private"),
+            public=self.split("train", "classifier"),
+            public_images=self.split("all", "defender"),
+            public_classifier=self.classifier("public_classifier", self.spec.public_classifier, seed),
+            make_gan=lambda gan: self.gan(gan, "defender", seed, victim, join_place(place, "gan")),
+            decoy=lambda label: self.decoy(label, seed),
+            common=self.common(seed),
+            attackers_gan=attackers_gan,
+        )
 
     def decoy(self, label: int, seed: int) -> int:
         """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""

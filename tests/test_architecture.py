@@ -62,7 +62,15 @@ def test_nothing_imports_the_tests() -> None:
 def test_ray_is_imported_in_its_places_and_late() -> None:
     searching = {module for module in modules() if module.startswith(("search_spaces", "grid.search"))}
     assert importers("ray") <= searching | {"grid.ray_executor"}
-    assert [i for i in every_import() if package(i.target) == "ray" and not i.lazy] == []
+    eager = [i for i in every_import() if package(i.target) == "ray" and not i.lazy]
+    assert {package(i.module) for i in eager} <= {"search_spaces"}, "a space is a plain file that needs tune at once"
+
+
+def test_a_space_is_read_only_when_it_is_asked_for() -> None:
+    """Each imports ray.tune, so no module may import one; they are found by their files."""
+    spaces = [module for module in modules() if module.startswith("search_spaces.")]
+    assert spaces
+    assert [i for i in every_import() if i.target in spaces] == []
 
 
 def test_mlflow_is_imported_in_one_place_and_late() -> None:

@@ -130,3 +130,18 @@ def test_names_do_not_lie_on_each_other(spread: float) -> None:
     assert max(a.overlap(b) for a, b in combinations(boxes, 2)) == 0
     left, low, right, high = axes.bbox.extents
     assert all(left <= box.left and box.right <= right and low <= box.low and box.high <= high for box in boxes)
+
+
+def test_a_name_keeps_off_points_that_have_none() -> None:
+    """The first choice for a name lies at the upper right of its point; with a dot there it goes elsewhere."""
+    figure = new_figure(width=5, height=4.2)
+    axes = figure.subplots()
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    figure.canvas.draw()
+    place = (50.0, 50.0)
+    still = [((50.0, 50.0), (50.0, 50.0))]
+    (first,) = place_names(axes, [place], ["gan_id"], still, ["black"])
+    dot = (first.left + first.right) / 2, (first.low + first.high) / 2
+    (moved,) = place_names(axes, [place], ["gan_id"], still, ["black"], [axes.transData.inverted().transform(dot)])
+    assert moved != first
+    assert not (moved.left <= dot[0] <= moved.right and moved.low <= dot[1] <= moved.high)

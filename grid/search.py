@@ -1,0 +1,234 @@
+"""What `decoygrid search` does: shared stages, trials, front, picks and their confirmation, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from grid.cli import emit_json
+from grid.commands import GridRun, report_search, run_spec
+from grid.execution import run_missing
+from grid.executors import make_ray_executor
+from grid.mirror_search import SearchMirror, search_mirror
+from grid.places import check_folder, check_tracking, console, open_store
+from grid.reconcile import missing_stages
+from grid.search_confirm import confirmed_values, confirming_spec, row_name, write_spec
+from grid.search_driver import Driver
+from grid.search_objectives import Goals
+from grid.search_options import Checked, SearchOptions, check_search
+from grid.search_proposals import LEARNING, make_proposals, within
+from grid.search_record import Ledger, check_resumed, new_document, read_search_document
+from grid.search_seeds import earlier_trials
+from grid.search_space import Space, Value
+from grid.search_study import SharedWork
+from grid.search_trial import RUNGS
+from grid.search_tune import SearchLostError, measure_remotely, run_trials
+from grid.store import Store
+
+
+def run_search(
+    spec_path: str,
+    overrides: Sequence[str],
+    options: SearchOptions,
+    *,
+    store_uri: str,
+    tracking: str,
+    address: str,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Search, pick and confirm; 0 if all of it was done, 1 if something failed or a pick has no trial."""
+    checked = check_search(spec_path, overrides, options)
+    store = open_store(store_uri)
+    folder = out or Path("results") / checked.name
+    check_folder(folder)
+    check_tracking(tracking)
+    say = console(stderr=as_json)
+    ledger = _ledger(checked, options, store)
+    missing, damaged, _ = missing_stages(checked.shared, store, verify=True)
+    example = next(iter(checked.study.targets(_middle(checked.space)).values()))
+    executor, slots = make_ray_executor(
+        checked.spec, checked.shared, store, address, {**missing, example.key: example}, say
+    )
+    files: dict[str, Path] = {}
+    mirror = search_mirror(ledger.copy, tracking, lambda: files)
+    try:
+        if missing:
+            result = run_missing(checked.shared, checked.spec, store, address, False, missing, damaged, say)
+            if result is None or not result.complete:
+                _name_failures(checked.shared, store, result.failed if result is not None else {}, say)
+                return 1
+        resources = executor.request(example)
+        _search(checked, options, store, ledger, resources, options.concurrency or slots, say, mirror)
+        complete = _confirm(checked, store, ledger, tracking, address, folder, say, mirror)
+        files |= report_search(ledger.document, folder)
+    except SearchLostError as error:
+        text = f"{error}; what was reported is stored, and the same command with --resume goes on from here"
+        say.print(text, markup=False, soft_wrap=True)
+        return 1
+    finally:
+        problem = mirror.close() if mirror is not None else None
+        executor.close()
+    if problem is not None:
+        say.print(f"MLflow does not show this search yet: {problem}", markup=False, style="yellow", soft_wrap=True)
+    _summarise(checked, ledger, say)
+    for name, path in files.items():
+        if name.endswith((".png", ".md")):
+            say.print(f"{name}: {path}", markup=False, soft_wrap=True)
+    if as_json:
+        emit_json(ledger.document)
+    failed = sum(trial["state"] == "failed" for trial in ledger.trials)
+    return 0 if complete and not failed and len(ledger.ended()) >= _planned(ledger, options) else 1
+
+
+def _ledger(checked: Checked, options: SearchOptions, store: Store) -> Ledger:
+    """The record of this search: new, or that of the search that goes on."""
+    spec = {**{str(key): value for key, value in checked.spec.source.content.items()}, "name": checked.spec.name}
+    study = checked.study
+    about = {
+        "experiment": checked.spec.name,
+        "labels": list(study.labels),
+        "seed": options.seed,
+        "grid_trials": options.trials if options.algorithm == "grid" else None,  # on which its points depend
+        "rungs": list(RUNGS),
+        "target_images": study.target_images,
+        "measured_by": study.measured_by(),
+    }
+    fresh = new_document(checked.name, spec, checked.space, checked.goals, options.algorithm, options.scheduler, about)
+    old = read_search_document(store, checked.name)
+    check_resumed(old, fresh, resume=options.resume)
+    return Ledger(store, old or fresh, checked.goals)
+
+
+def _search(
+    checked: Checked,
+    options: SearchOptions,
+    store: Store,
+    ledger: Ledger,
+    resources: dict[str, float],
+    concurrency: int,
+    say: Console,
+    mirror: SearchMirror | None,
+) -> None:
+    """Run the trials that are left."""
+    study, sources = checked.study, checked.shared.sources
+    if "undefended" not in ledger.document:
+        found = measure_remotely(study, store.location, sources, resources)
+        ledger.document["undefended"] = {"search": found, "confirmed": None}
+        ledger.write()
+    earlier = earlier_trials(store, ledger.document) if options.algorithm in LEARNING else []
+    earlier = [trial for trial in earlier if within(checked.space, trial)]
+    if earlier:
+        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
+    driver = Driver(
+        study,
+        checked.space,
+        checked.goals,
+        ledger,
+        make_proposals(
+            options.algorithm,
+            checked.space,
+            checked.goals,
+            ledger.undefended,
+            options.seed,
+            options.trials,
+            [*earlier, *ledger.ended()],
+        ),
+        store,
+        options.trials,
+        halving=options.scheduler == "asha",
+        said=lambda text: say.print(text, markup=False, highlight=False, soft_wrap=True),
+        changed=mirror.notify if mirror is not None else lambda: None,
+    )
+    if driver.remaining > 0:
+        run_trials(driver, study, store.location, sources, resources=resources, concurrency=concurrency)
+
+
+def _confirm(
+    checked: Checked,
+    store: Store,
+    ledger: Ledger,
+    tracking: str,
+    address: str,
+    folder: Path,
+    say: Console,
+    mirror: SearchMirror | None,
+) -> bool:
+    """Confirm each pick by a grid of its own; whether all of them could be."""
+    complete = True
+    for rule in checked.picks:
+        trial = checked.goals.pick(rule, ledger.trials, ledger.undefended)
+        if trial is None:
+            say.print(f"{rule}: no finished trial fits", markup=False, style="yellow")
+            complete = False
+            continue
+        spec = confirming_spec(checked.spec, checked.study, checked.name, rule, trial["coefficients"])
+        write_spec(spec, folder / f"{spec.name}.yaml")
+        say.print(f"{rule}: {trial['id']}, to be confirmed by the grid {spec.name}", markup=False)
+        done = run_spec(spec, store, tracking, address, False, folder / spec.name, False, say)
+        _note_pick(checked, ledger, rule, dict(trial), spec.name, done)
+        complete = complete and done is not None and done.result.complete
+        if mirror is not None:
+            mirror.notify()
+    return complete
+
+
+def _note_pick(
+    checked: Checked, ledger: Ledger, rule: str, trial: dict[str, object], grid: str, done: GridRun | None
+) -> None:
+    """Write a pick with its confirmation into the record, in place of an earlier one by the same rule."""
+    rows = done.rows if done is not None else []
+    coefficients = ledger.trial(int(str(trial["number"])))["coefficients"]
+    pick = {
+        "pick": rule,
+        "trial": trial["id"],
+        "search": trial["metrics"],
+        "confirmed": confirmed_values(rows, row_name(checked.study, rule, coefficients)),
+        "grid": grid,
+    }
+    picks = [other for other in ledger.document["picks"] if other["pick"] != rule]
+    ledger.document["picks"] = [*picks, pick]
+    if (undefended := confirmed_values(rows, None)) is not None:
+        ledger.document["undefended"]["confirmed"] = undefended
+    ledger.write()
+
+
+def _middle(space: Space) -> dict[str, Value]:
+    """Coefficients in the middle of every range."""
+    return space.complete({key: space.domains[key].points(1)[0] for key in space.searched})
+
+
+def _planned(ledger: Ledger, options: SearchOptions) -> int:
+    """Trials that the search is to have: a grid may have fewer points than were asked for."""
+    return len(ledger.trials) if options.algorithm == "grid" else options.trials
+
+
+def _name_failures(shared: SharedWork, store: Store, failed: dict[str, str], say: Console) -> None:
+    for key, error in failed.items():
+        text = f"FAILED {shared.names[key]} ({key}): {error}\n  log: {store.failure_place(key)}"
+        say.print(text, markup=False, style="red", soft_wrap=True)
+
+
+def _summarise(checked: Checked, ledger: Ledger, say: Console) -> None:
+    """States, front, and each pick beside its confirmation."""
+    states = [trial["state"] for trial in ledger.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("finished", "stopped", "failed"))
+    taken, whole = (sum(trial[name] for trial in ledger.trials) for name in ("steps", "max_steps"))
+    saved = f", {1 - taken / whole:.0%} of the steps saved" if whole else ""
+    say.print(f"{ledger.name}: {len(states)} trials: {counts}{saved}", markup=False)
+    say.print(f"undefended: {_shown(checked.goals, ledger.undefended)}", markup=False)
+    for name in ledger.document["front"]:
+        trial = next(trial for trial in ledger.trials if trial["id"] == name)
+        say.print(f"front {name}: {_shown(checked.goals, trial['metrics'])}", markup=False)
+    for pick in ledger.document["picks"]:
+        say.print(f"{pick['pick']} {pick['trial']} searched:  {_shown(checked.goals, pick['search'])}", markup=False)
+        if pick["confirmed"] is not None:
+            text = f"{pick['pick']} {pick['trial']} confirmed: {_shown(checked.goals, pick['confirmed'])}"
+            say.print(f"{text} ({pick['confirmed']['attack']})", markup=False)
+
+
+def _shown(goals: Goals, metrics: object) -> str:
+    values = dict(metrics) if isinstance(metrics, dict) else {}
+    return ", ".join(f"{name} {values[name]:.1%}" for name in goals.names if name in values)

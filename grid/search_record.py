@@ -1,0 +1,196 @@
+"""The record of a search: one document in the store, written by the search's driver alone.
+
+It is written twice, so that a driver that is killed while it writes leaves one whole copy.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grid.problems import Problem, SpecError
+from grid.search_objectives import Goals
+from grid.search_space import Space, Value
+from grid.store import Store
+
+ENDED = ("finished", "stopped", "failed")
+
+
+def search_document_name(name: str) -> str:
+    """Where a search's record is kept in a store: beside the grids."""
+    return f"grids/search-{name}.json"
+
+
+def read_search_document(store: Store, name: str) -> dict[str, Any] | None:
+    """The record, or None; its second copy where the first was cut off."""
+    place = search_document_name(name)
+    return store.read_document(place) or store.read_document(f"{place}.copy")
+
+
+def searches_of(store: Store, experiment: str) -> list[dict[str, Any]]:
+    """The records of all searches of a spec in a store."""
+    return [document for document in all_searches(store) if document.get("experiment") == experiment]
+
+
+def all_searches(store: Store) -> list[dict[str, Any]]:
+    """The records of all searches in a store."""
+    start = search_document_name("").removesuffix(".json")
+    names = [
+        name.removeprefix(start).removesuffix(".json") for name in store.documents("grids") if name.startswith(start)
+    ]
+    found = [read_search_document(store, name) for name in names]
+    return [document for document in found if document is not None and "trials" in document]
+
+
+class Ledger:
+    """Trials by number, each with its coefficients, curve and state. Every change is written at once."""
+
+    def __init__(self, store: Store, document: dict[str, Any], goals: Goals) -> None:
+        self._store, self._goals = store, goals
+        self.document = document
+        self._by_number: dict[int, dict[str, Any]] = {trial["number"]: trial for trial in document["trials"]}
+        self._written = json.dumps(document)
+
+    @property
+    def name(self) -> str:
+        return str(self.document["name"])
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """All trials, by number."""
+        return [self._by_number[number] for number in sorted(self._by_number)]
+
+    @property
+    def undefended(self) -> Mapping[str, float]:
+        """What was measured of the victim as it is."""
+        return self.document["undefended"]["search"]  # type: ignore[no-any-return]
+
+    def ended(self) -> list[dict[str, Any]]:
+        return [trial for trial in self.trials if trial["state"] in ENDED]
+
+    def unfinished(self) -> list[dict[str, Any]]:
+        """Trials that a killed driver left behind."""
+        return [trial for trial in self.trials if trial["state"] not in ENDED]
+
+    def trial(self, number: int) -> dict[str, Any]:
+        return self._by_number[number]
+
+    def open(
+        self, number: int, coefficients: Mapping[str, Value], artifacts: Mapping[int, str], steps: int
+    ) -> dict[str, Any]:
+        """Begin a trial; `steps` is how many its fine-tunes take to the end, `artifacts` their keys by label."""
+        self._by_number[number] = {
+            "id": f"t{number:04d}",
+            "number": number,
+            "coefficients": dict(coefficients),
+            "state": "running",
+            "rung": None,
+            "steps": 0,
+            "max_steps": steps,
+            "curve": [],
+            "metrics": {},
+            "error": None,
+            "artifacts": {str(label): key for label, key in artifacts.items()},
+            "started": time.time(),
+            "ended": None,
+            "seconds": 0.0,
+        }
+        self.write()
+        return self._by_number[number]
+
+    def point(self, number: int, step: int, steps: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """Add what a trial reported at a step; the same step again replaces it."""
+        trial = self._by_number[number]
+        others = [point for point in trial["curve"] if point["step"] != step]
+        trial["curve"] = sorted([*others, {"step": step, **metrics}], key=lambda point: point["step"])
+        trial["metrics"] = dict(metrics)
+        trial["steps"] = max(steps, trial["steps"])
+        trial["seconds"] += seconds
+        self.write()
+
+    def close(self, number: int, state: str, *, rung: int | None = None, error: str | None = None) -> None:
+        """End a trial: finished, stopped at a rung, or failed with a reason."""
+        trial = self._by_number[number]
+        trial |= {"state": state, "rung": rung, "error": error, "ended": time.time()}
+        self.document["front"] = self._goals.front(self.trials, self.undefended)
+        self.write()
+
+    def copy(self) -> dict[str, Any]:
+        """The record as it was written last, for another thread."""
+        return json.loads(self._written)  # type: ignore[no-any-return]
+
+    def write(self) -> None:
+        """Write both copies, one after the other."""
+        self.document["trials"] = self.trials
+        self._written = json.dumps(self.document)
+        place = search_document_name(self.name)
+        self._store.write_document(f"{place}.copy", self.document)
+        self._store.write_document(place, self.document)
+
+
+def new_document(
+    name: str,
+    spec: Mapping[str, Any],
+    space: Space,
+    goals: Goals,
+    algorithm: str,
+    scheduler: str,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """An empty record; `about` holds what else is to be known of how trials are measured."""
+    return {
+        "name": name,
+        "spec": dict(spec),
+        "space": {key: domain.plain() for key, domain in space.domains.items()},
+        "space_name": space.name,
+        "defense": space.defense,
+        "objectives": [list(pair) for pair in goals.objectives],
+        "max_drop": goals.max_drop,
+        "algorithm": algorithm,
+        "scheduler": scheduler,
+        "started": time.time(),
+        "trials": [],
+        "front": [],
+        "picks": [],
+        **about,
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Keys in which a resumed search differs from the one that was begun: with them it would be another search."""
+    return [key for key in _IDENTITY if _plain(old.get(key)) != _plain(new.get(key))]
+
+
+_IDENTITY = (
+    "spec",
+    "space",
+    "defense",
+    "objectives",
+    "max_drop",
+    "algorithm",
+    "scheduler",
+    "seed",
+    "grid_trials",
+    "measured_by",
+)
+
+
+def check_resumed(old: Mapping[str, Any] | None, new: Mapping[str, Any], *, resume: bool) -> None:
+    """SpecError for a search that would overwrite another, or go on with another's record."""
+    name = new["name"]
+    if old is not None and not resume:
+        done = sum(trial["state"] in ENDED for trial in old["trials"])
+        text = f"{name!r} is in the store with {done} trials; go on with --resume, or give this one another --name"
+        raise SpecError([Problem("--name", text)])
+    if old is not None and (found := differences(old, new)):
+        text = f"{name!r} was begun with another {', '.join(found)}; give this search another --name"
+        raise SpecError([Problem("--resume", text)])
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value

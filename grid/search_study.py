@@ -1,0 +1,189 @@
+"""What the trials of a search share: the world of its spec, the defense that it fills, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from grid.defense_choices import DefenseChoice
+from grid.entries import check_settings, settings_model
+from grid.numerics import resolve_numerics
+from grid.problems import Problem, SpecError, from_validation
+from grid.search_space import Space, Value, filled, range_problems
+from grid.spec import Spec
+from grid.spec_source import read_budget
+from grid.world import World, digest_of
+from tasks.attacks.gmi import GMI
+from tasks.finetune.finetune import Finetune
+from tasks.gan.gan import GAN, GANChoice
+from tasks.models.classifier import Classifier, Model
+from tasks.stage import Stage
+
+SEARCH_SEED = 1000  # on top of the spec's: the search's own attacker shares no draw with any other
+FEWEST = 5  # images of l_t from which MC(l_t) is measured on the validation split alone
+ON_VALIDATION = "validation split"
+ON_BOTH = "validation split and training images (too few of l_t are held out)"
+
+
+@dataclass
+class Study:
+    """One dataset, victim and seed of a spec, with the defense whose settings are searched."""
+
+    world: World
+    space: Space
+    choice: DefenseChoice
+    seed: int
+    gan_choice: GANChoice
+    attack_settings: Mapping[str, Any]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The protected labels."""
+        return self.world.labels
+
+    @property
+    def victim(self) -> Model:
+        return self.world.victim_model(self.seed)
+
+    @property
+    def second(self) -> Classifier:
+        """The second evaluator: the only judge that a search may ask."""
+        return self.world.second(self.seed)
+
+    @property
+    def gan(self) -> GAN:
+        """Of the search's attacker: another seed, on the defender's half, since the attacker's stays unseen."""
+        at = self.seed + SEARCH_SEED
+        return self.world.gan(self.gan_choice, "search", at, self.victim, "budget.search")
+
+    @property
+    def target_images(self) -> str:
+        """What MC(l_t) is measured on."""
+        return ON_VALIDATION if self.world.choice.dataset.val_per_label >= FEWEST else ON_BOTH
+
+    def measured_by(self) -> dict[str, Any]:
+        """What the numbers of a trial depend on beside its coefficients: with the same, trials compare."""
+        return {
+            "victim": self.victim.key,
+            "second_evaluator": self.second.key,
+            "gan": self.gan.key,
+            "attack": dict(self.attack_settings),
+            "labels": list(self.labels),
+            "protect": self.world.spec.protect,
+            "seed": self.seed,
+            "defense": self.choice.defense.model_dump(mode="json"),
+        }
+
+    def targets(self, coefficients: Mapping[str, Value]) -> dict[int, Finetune]:
+        """The defended model of each label (the same for all where the spec protects jointly).
+
+        The stages are those of a grid with these settings, to the key. SpecError where they do not go together.
+        """
+        protect = self.world.spec.protect
+        try:
+            defense = filled(self.choice.defense, coefficients)
+            defender = self.world.defender(self.seed, self.choice.place, self.gan_choice)
+            groups = [self.labels] if protect == "joint" else [(label,) for label in self.labels]
+            models = {group: defense.protect(defender, group).target for group in groups}
+        except ValidationError as error:
+            raise SpecError(from_validation(error, self.choice.place, type(self.choice.defense))) from error
+        found: dict[int, Finetune] = {}
+        for group, model in models.items():
+            if not isinstance(model, Finetune):
+                text = f"{self.space.defense} trains no fine-tune whose settings could be searched"
+                raise SpecError([Problem(self.choice.place, text)])
+            for pair in model.pairs:
+                for whose, fakes in (
+                    (f"private fakes label {pair.label}", pair.private),
+                    (f"public fakes decoy {pair.decoy}", pair.public),
+                ):
+                    if fakes is not None:
+                        self.world.named(whose, fakes)
+            found |= dict.fromkeys(group, model)
+        return dict(sorted(found.items()))
+
+    def attack(self, target: Model, label: int) -> GMI:
+        """The small attack by which trials are compared."""
+        common = self.world.common(self.seed + SEARCH_SEED)
+        return GMI(target=target, label=label, gan=self.gan, role="search", **self.attack_settings, **common)
+
+    def shared(self) -> dict[str, Stage]:
+        """What every trial needs whatever its coefficients, upstream first, by key: built before the first one."""
+        ends = [self._example(place) for place in (0, -1)]
+        closures = [{k: s for stage in found.values() for k, s in stage.closure().items()} for found in ends]
+        trained = {stage.key for found in ends for stage in found.values()}
+        kept = {k: s for k, s in closures[0].items() if k in closures[1] and k not in trained}
+        splits = [self.world.split("train", "private")]
+        splits += [self.world.split("val", "private")] if self.world.choice.dataset.val_per_label else []
+        for stage in (self.victim, self.second, self.gan, *splits):
+            kept |= {k: s for k, s in stage.closure().items() if k not in kept}
+        return kept
+
+    def _example(self, place: int) -> dict[int, Finetune]:
+        """The targets at one end of every range."""
+        return self.targets(self.space.complete({k: self.space.domains[k].ends()[place] for k in self.space.searched}))
+
+
+@dataclass(frozen=True)
+class SharedWork:
+    """The shared stages as a scheduler takes them."""
+
+    shared: Mapping[str, Stage]
+    names: Mapping[str, str]
+    numerics: str
+    sources: Mapping[str, Path]
+
+    def stages(self) -> dict[str, Stage]:
+        return dict(self.shared)
+
+
+def study_of(spec: Spec, space: Space) -> tuple[Study, SharedWork]:
+    """What a search of this spec needs. SpecError with everything that stands against it."""
+    choice = next((found for found in spec.defenses if found.defense.name == space.defense), None)
+    problems = _unfit(spec, space, choice)
+    if choice is not None:
+        problems += range_problems(space, choice.defense)
+    attack, gan = _attack_of(spec, problems)
+    if problems or choice is None:
+        raise SpecError([Problem(spec.source.place(p.place), p.message) for p in problems])
+    sources: dict[str, Path] = {}
+    inception = digest_of(spec, spec.inception_weights, sources)
+    dataset = spec.datasets[0]
+    catalogue = dataset.dataset.catalogue(spec.folder)
+    sources.update(catalogue.sources)
+    world = World(spec, resolve_numerics(spec.numerics), dataset, catalogue, spec.victims[0], inception, sources)
+    study = Study(world, space, choice, spec.seeds[0], gan, attack)
+    if reason := choice.defense.refusal(study.victim):
+        raise SpecError([Problem(spec.source.place(choice.place), reason)])
+    shared = study.shared()
+    names = {key: world.names.get(key, stage.kind) for key, stage in shared.items()}
+    return study, SharedWork(shared, names, world.numerics, sources)
+
+
+def _unfit(spec: Spec, space: Space, choice: DefenseChoice | None) -> list[Problem]:
+    problems = []
+    for key, found in (("dataset", spec.datasets), ("victim", spec.victims)):
+        if len(found) != 1:
+            problems.append(Problem(key, f"a search is about one, but got {len(found)}: {[f.shown for f in found]}"))
+    if choice is None:
+        named = sorted({found.defense.name for found in spec.defenses})
+        problems.append(Problem("defenses", f"has no {space.defense!r}, which the space fills, but {named}; add it"))
+    if space.protect is not None and spec.protect != space.protect:
+        problems.append(Problem("protect", f"the space {space.name!r} is for {space.protect!r}, got {spec.protect!r}"))
+    if spec.datasets and spec.datasets[0].dataset.val_per_label < 1:
+        place = f"{spec.datasets[0].place}.val_per_label"
+        problems.append(Problem(place, "a search measures MC(all) on the validation split; give at least 1"))
+    return problems
+
+
+def _attack_of(spec: Spec, problems: list[Problem]) -> tuple[dict[str, Any], GANChoice]:
+    """Settings of the small attack and of its GAN, by the spec's budget."""
+    budget = read_budget(spec.budget)
+    settings = budget.get("search", {}).get("attack", {})
+    checked = check_settings(settings_model(GMI), settings, "budget.search.attack", problems)
+    fields = {} if checked is None else {name: getattr(checked, name) for name in checked.model_fields_set}
+    return fields, GANChoice(name="wgan", settings=budget.get("gans", {}).get("wgan", {}))

@@ -1,0 +1,230 @@
+"""A trial of a search: the fine-tunes of all labels with one set of coefficients, taken from rung to rung.
+
+Each rung ends at a share of the steps. The stages pause there, by their own checkpoints in the store, so a trial
+that is killed goes on from the last one; and what ends is stored as a grid would have stored it.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grid.runner import PausedError, numerics_of, run_stage
+from grid.search_space import Value
+from grid.search_study import Study
+from grid.store import Store
+from tasks.context import Context
+from tasks.finetune.finetune import Finetune
+from tasks.lazy import lazy
+from tasks.stage import Stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from tasks import checkpoint as checkpoints
+    from tasks.attacks.gmi import GMI
+    from tasks.checkpoint import State
+    from tasks.metrics import probe
+    from tasks.models.architectures import Network
+else:
+    torch = lazy("torch")
+    checkpoints = lazy("tasks.checkpoint")
+    probe = lazy("tasks.metrics.probe")
+
+RUNGS = (0.25, 0.5, 1.0)  # shares of the steps after which a trial is measured, and may be stopped
+Point = dict[str, float]
+
+
+class TrialError(Exception):
+    """A trial cannot go on; the message names the stage and the reason."""
+
+
+def rungs_of(steps: int) -> list[int]:
+    """The steps at which a fine-tune of so many is measured; fewer rungs where they fall together."""
+    return sorted({math.ceil(share * steps) for share in RUNGS})
+
+
+def search_steps(targets: Mapping[int, Finetune], share: float = 1.0) -> int:
+    """Fine-tune steps of a trial, over its labels and rounds, when its last round is at `share` of its own."""
+    last = {stage.key: stage for stage in targets.values()}
+    before = {k: s for stage in last.values() for k, s in stage.closure().items() if isinstance(s, Finetune)}
+    own = sum(math.ceil(share * stage.steps) for stage in last.values())
+    return own + sum(stage.steps for key, stage in before.items() if key not in last)
+
+
+class RungContext(Context):
+    """Pauses a fine-tune at a step, and ends one that is lost."""
+
+    def __init__(self, *arguments: Any, pause_at: int, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._pause_at = pause_at
+
+    def log(self, step: int, **values: float) -> None:
+        """As ever, but what is not finite is an end: its fine-tune has diverged (FloatingPointError)."""
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the fine-tune has diverged: {name} is {value} at step {step}")
+        super().log(step, **values)
+
+    def checkpoint(self, step: int, state: Callable[[], State], *, force: bool = False) -> None:
+        """As ever; at the rung the state is saved for certain, and the stage pauses."""
+        last = step >= getattr(self.stage, "steps", 0)
+        super().checkpoint(step, state, force=force or (step >= self._pause_at and not last))
+        if step >= self._pause_at and not last:
+            raise PausedError
+
+
+class Trial:
+    """One set of coefficients on its way. `advance` goes to the next rung and says what was measured there."""
+
+    def __init__(
+        self,
+        study: Study,
+        coefficients: Mapping[str, Value],
+        store: Store,
+        sources: Mapping[str, Path],
+        curve: Sequence[Point] = (),
+    ) -> None:
+        """`curve`: what was reported before, by a process that is no more."""
+        self._study, self._store, self._sources = study, store, sources
+        self.targets = study.targets(coefficients)
+        self._stages = {stage.key: stage for stage in self.targets.values()}
+        steps = next(iter(self._stages.values())).steps
+        self._rungs = rungs_of(steps)
+        # What lies in the store is whole: there is no earlier point to be had of it.
+        stored = any(store.done(key) is not None for key in self._stages)
+        self._next = len(self._rungs) - 1 if stored else min(len(curve), len(self._rungs) - 1)
+        self._prepared = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last rung is behind it."""
+        return self._next >= len(self._rungs)
+
+    def advance(self) -> dict[str, Any]:
+        """Train to the next rung and measure: metrics (fractions), `step` of each label, `rung` from 1, `finished`.
+
+        Raises TrialError if a stage fails or the training diverges.
+        """
+        began = time.monotonic()
+        self._prepare()
+        step = self._rungs[self._next]
+        for stage in self._stages.values():
+            if step == self._rungs[-1] or self._steps_of(stage) < step:
+                self._run(stage, partial(RungContext, pause_at=step))
+        metrics = measure(self._study, self._store, self._sources, self._networks(), self.targets)
+        self._next += 1
+        share = step / self._rungs[-1]
+        return {
+            **metrics,
+            "step": step,
+            "steps": search_steps(self.targets, share),
+            "rung": self._next,
+            "finished": self.finished,
+            "seconds": time.monotonic() - began,
+        }
+
+    def _prepare(self) -> None:
+        """Run what these coefficients need beside the shared stages: other fakes, earlier rounds."""
+        if self._prepared:
+            return
+        needed = {k: s for stage in self._stages.values() for k, s in stage.closure().items() if k not in self._stages}
+        done = self._store.records(needed)
+        for key, stage in needed.items():
+            if key not in done:
+                own = partial(RungContext, pause_at=stage.steps) if isinstance(stage, Finetune) else Context
+                self._run(stage, own)
+        self._prepared = True
+
+    def _run(self, stage: Stage, make_context: Callable[..., Context]) -> None:
+        outcome = run_stage(stage, self._store.location, self._sources, make_context=make_context)
+        if outcome.error is not None:
+            raise TrialError(f"{stage.key}: {outcome.error}")
+        if outcome.record is not None and not all(map(math.isfinite, outcome.record["metrics"].values())):
+            raise TrialError(f"{stage.key}: the fine-tune has diverged, a metric of its record is not finite")
+
+    def _steps_of(self, stage: Stage) -> int:
+        """Steps that a stage has behind it: a killed trial may have left some stages at the rung already."""
+        data = self._store.checkpoints(stage.key, "reader").read()
+        return 0 if data is None else int(checkpoints.unpack(data)["step"])
+
+    def _networks(self) -> dict[str, Network]:
+        """The fine-tunes as they are now, by key: whole ones from the store, paused ones from their checkpoints."""
+        found = {}
+        for key, stage in self._stages.items():
+            if self._store.done(key) is not None:
+                found[key] = stage.network(_context(stage, self._store, self._sources))
+                continue
+            data = self._store.checkpoints(key, "reader").read()
+            if data is None:
+                raise TrialError(f"{key}: its checkpoint is gone; somebody else removed it")
+            network = stage.network_of().blank()
+            network.load_state_dict(checkpoints.unpack(data)["state"]["network"])
+            found[key] = network.to(_context(stage, self._store, self._sources).device).eval()
+        return found
+
+
+def measure(
+    study: Study,
+    store: Store,
+    sources: Mapping[str, Path],
+    networks: Mapping[str, Network],
+    targets: Mapping[int, Stage],
+) -> Point:
+    """Metrics of the targets (label -> stage, whose network is in `networks` by key), means over the labels."""
+    load = partial(_context, store=store, sources=sources)
+    with numerics_of(study.victim):
+        second = study.second.network(load(study.second))
+        held = _held(study, load)
+        victim = study.victim.network(load(study.victim))
+        found = []
+        for label, stage in targets.items():
+            attack = study.attack(study.victim, label)
+            with _attacking(attack, store, sources) as ctx:
+                warm = _warm(attack, victim, ctx)
+                found.append(probe.measure_target(attack, networks[stage.key], second, held, warm, ctx))
+    return {name: sum(outcome[name] for outcome in found) / len(found) for name in found[0]}
+
+
+def measure_undefended(study: Study, store: Store, sources: Mapping[str, Path]) -> Point:
+    """The same measurement of the victim as it is."""
+    networks = {study.victim.key: study.victim.network(_context(study.victim, store, sources))}
+    return measure(study, store, sources, networks, dict.fromkeys(study.labels, study.victim))
+
+
+def _held(study: Study, load: Callable[[Stage], Context]) -> probe.Held:
+    val, train = (study.world.split(part, "private") for part in ("val", "train"))
+    images, labels = val.tensors(load(val))
+    if study.target_images == "validation split":
+        return probe.Held(images, labels, images, labels)
+    more, of = train.tensors(load(train))
+    return probe.Held(images, labels, torch.cat([images, more]), torch.cat([labels, of]))
+
+
+_WARM: dict[str, torch.Tensor] = {}  # of this process: the same for every trial of a search
+
+
+def _warm(attack: GMI, victim: Network, ctx: Context) -> torch.Tensor:
+    if attack.key not in _WARM:
+        _WARM[attack.key] = probe.start_points(attack, victim, ctx)
+    return _WARM[attack.key]
+
+
+@contextmanager
+def _attacking(attack: GMI, store: Store, sources: Mapping[str, Path]) -> Iterator[Context]:
+    """A context in which the attack has what an attacker has: nothing private, nothing of the defender's."""
+    private = [s.key for s in attack.closure().values() if getattr(s, "audience", None) == "private"]
+    ctx = _context(attack, store, sources)
+    with ctx.closed_to(private):
+        yield ctx
+
+
+def _context(stage: Stage, store: Store, sources: Mapping[str, Path]) -> Context:
+    """For reading a stage's product and drawing its numbers; it writes nothing."""
+    return Context(stage, Path(tempfile.gettempdir()), lambda upstream: store.load(upstream.key), sources=sources)

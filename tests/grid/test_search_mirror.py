@@ -1,0 +1,101 @@
+"""A search in MLflow: a run a trial, sent twice without a double, beside the grid's runs that stay."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grid.mirror import sync
+from grid.mirror_search import describe_search, sync_search
+from grid.search_space import Space
+from grid.store import Store
+from tests.grid.mirrored import build, table
+from tests.grid.searching import ledger, metrics, space_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> dict[str, Any]:
+    """Four trials, one of each state; the first was picked and confirmed."""
+    space: Space = space_of(tmp_path)
+    found = ledger(Store(str(tmp_path / "store")), space)
+    for number in range(1, 5):
+        chosen = {"alpha": float(number), "lambda3": 10.0, "omega": 1.0}
+        found.open(number, chosen, {0: f"finetune-{number}", 3: f"finetune-{number}b"}, 200)
+        for step in (25, 50, 100)[: 5 - number]:
+            found.point(number, step, 2 * step, metrics(aa_top1=step / 1000), 1.0)
+    found.close(1, "finished")
+    found.close(2, "stopped", rung=2)
+    found.close(3, "failed", error="FloatingPointError: the fine-tune has diverged")
+    confirmed = {**metrics(aa_top1=0.25), "attack": "gmi", "by_attack": {"gmi": metrics(aa_top1=0.25)}}
+    pick = {"pick": "max-privacy-at-drop=3", "trial": "t0001", "search": metrics(aa_top1=0.1)}
+    found.document["picks"] = [{**pick, "confirmed": confirmed, "grid": "small-mine.x"}]
+    found.document["experiment"] = "faces"
+    found.write()
+    return found.copy()
+
+
+def test_every_trial_is_a_run_below_the_searchs(document: dict[str, Any]) -> None:
+    parent, *trials = describe_search(document)
+    assert parent.parent is None
+    assert {view.parent for view in trials} == {parent.key}
+    assert [view.name for view in trials] == ["t0001", "t0002", "t0003", "t0004"]
+    assert [view.status for view in trials] == ["FINISHED", "KILLED", "FAILED", "KILLED"]
+    first, second, third, fourth = trials
+    assert first.params == {"alpha": "1", "lambda3": "10", "omega": "1", "state": "finished"}
+    assert second.params["state"] == "stopped at rung 2"
+    assert "diverged" in third.note
+    assert "finetune-1b" in first.note
+    curve = {(point.key, point.step): point.value for point in first.points()}
+    assert curve["aa_top1", 25] == 0.025
+    assert curve["aa_top1", 100] == 0.1
+    assert fourth.points() == [], "a curve that still grows would be sent again and again"
+    assert describe_search(document, live=True)[4].status == "RUNNING"
+
+
+def test_the_winners_curse_is_among_the_searchs_metrics(document: dict[str, Any]) -> None:
+    points = {point.key: point.value for point in describe_search(document)[0].points()}
+    assert points["max-privacy-at-drop_3/search/aa_top1"] == 0.1
+    assert points["max-privacy-at-drop_3/confirmed/aa_top1"] == 0.25
+    assert points["undefended/search/aa_top1"] == 0.5
+
+
+def test_sent_twice_nothing_changes_and_the_grids_runs_stay(document: dict[str, Any], tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    grid = build(tmp_path / "grid")
+    sync(grid.document, grid.store, uri, rows=table(grid.document))
+    picture = tmp_path / "pareto.png"
+    picture.write_bytes(b"a picture")
+    assert sync_search(document, uri, attachments={"pareto.png": picture}).created == 5
+    again = sync_search(document, uri, attachments={"pareto.png": picture})
+    assert (again.created, again.updated, again.unchanged, again.removed) == (0, 0, 5, 0)
+    other = copy.deepcopy(document)
+    other["name"] = "min"  # the beginning of the other's name
+    assert sync_search(other, uri).created == 5
+    regrid = sync(grid.document, grid.store, uri, rows=table(grid.document))
+    assert (regrid.created, regrid.updated, regrid.removed) == (0, 0, 0)
+    grown = copy.deepcopy(document)
+    grown["trials"][3] |= {"state": "finished", "ended": grown["trials"][3]["started"] + 5}
+    after = sync_search(grown, uri, attachments={"pareto.png": picture})
+    assert (after.created, after.removed) == (0, 0)
+    assert after.unchanged == 3, "the other trials"
+    found = sorted(_keys(uri))
+    assert len(found) == len(set(found)), "no run is doubled"
+    assert sum(key.startswith("trial/mine/") for key in found) == 4
+    assert sum(key.startswith("row/") for key in found) == len(grid.document["rows"])
+
+
+def _keys(uri: str) -> list[str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    tags = [run.data.tags for run in client.search_runs(experiments)]
+    return [tag["decoygrid.key"] for tag in tags if "decoygrid.key" in tag]
