@@ -53,10 +53,11 @@ def make_ray_executor(
     spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
 ) -> tuple[RayExecutor, int]:
     """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
-    from grid.ray_executor import InfeasibleError, RayExecutor
+    from grid.ray_executor import InfeasibleError, RayExecutor, is_up
 
-    say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
-    probe(address)
+    if new := not is_up():
+        say.print(f"starting Ray ({address})", markup=False)
+        probe(address)
     try:
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -69,7 +70,8 @@ def make_ray_executor(
     except InfeasibleError as error:
         executor.close()
         raise SpecError([Problem("resources", str(error))]) from error
-    say.print(f"Ray is up: {executor.shape}", markup=False)
+    if new:
+        say.print(f"Ray is up: {executor.shape}", markup=False)
     return executor, executor.parallel
 
 

@@ -112,6 +112,13 @@ class RayExecutor:
         return self.parallel + max(1, self.parallel // 4)
 
 
+def is_up() -> bool:
+    """Whether this process has started or joined a cluster already."""
+    import ray
+
+    return bool(ray.is_initialized())
+
+
 def connect(address: str) -> None:
     """Start or join a cluster, quietly; code travels with the job when the cluster is elsewhere."""
     import ray
