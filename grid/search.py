@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -20,7 +21,7 @@ from grid.search_objectives import rates_text
 from grid.search_options import Checked, SearchOptions, check_search
 from grid.search_proposals import LEARNING, make_proposals, within
 from grid.search_record import Ledger, check_resumed, new_document, read_search_document
-from grid.search_seeds import earlier_trials
+from grid.search_seeds import earlier_trials, trained_by_grids
 from grid.search_space import Space, Value
 from grid.search_study import SharedWork
 from grid.search_trial import RUNGS
@@ -118,10 +119,7 @@ def _search(
         found = measure_remotely(study, store.location, sources, resources)
         ledger.document["undefended"] = {"search": found, "confirmed": None}
         ledger.write()
-    earlier = earlier_trials(store, ledger.document) if options.algorithm in LEARNING else []
-    earlier = [trial for trial in earlier if within(checked.space, trial)]
-    if earlier:
-        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
+    earlier, first = _known(checked, options, store, ledger, say)
     driver = Driver(
         study,
         checked.space,
@@ -135,6 +133,7 @@ def _search(
             options.seed,
             options.trials,
             [*earlier, *ledger.ended()],
+            first,
         ),
         store,
         options.trials,
@@ -144,6 +143,24 @@ def _search(
     )
     if driver.remaining > 0:
         run_trials(driver, study, store.location, sources, resources=resources, concurrency=concurrency)
+
+
+def _known(
+    checked: Checked, options: SearchOptions, store: Store, ledger: Ledger, say: Console
+) -> tuple[list[dict[str, Any]], list[dict[str, Value]]]:
+    """What the store tells an algorithm that learns: trials of earlier searches, coefficients that grids trained."""
+    if options.algorithm not in LEARNING:
+        return [], []
+    earlier = [trial for trial in earlier_trials(store, ledger.document) if within(checked.space, trial)]
+    trained = trained_by_grids(store, checked.study, options.trials)
+    known = [*earlier, *ledger.trials]
+    tried = [{name: trial["coefficients"][name] for name in checked.space.searched} for trial in known]
+    first = [chosen for chosen in trained if chosen not in tried]
+    if earlier:
+        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
+    if first:
+        say.print(f"{len(first)} sets of coefficients that grids have trained are tried first", markup=False)
+    return earlier, first
 
 
 def _confirm(
