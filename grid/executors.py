@@ -61,8 +61,10 @@ def make_ray_executor(
     try:
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        line = str(error).splitlines()[0]
+        line = str(error).partition("\n")[0]
         hint = "if the cluster asks for a token, set RAY_AUTH_MODE=token here and put its token into ~/.ray/auth_token"
+        if address == "local":
+            hint = "this machine may be too busy or short of memory: try again later, and what is done is found"
         raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}; {hint}")]) from error
     try:
         for stage in missing.values():
