@@ -92,11 +92,13 @@ def _dots(axes: Axes, trials: Sequence[Trial], colour: str, marker: str, label: 
 
 def _legend(axes: Axes, *groups: Sequence[Trial]) -> None:
     """Marks in one size; and why some dots are larger, if some are."""
+    from matplotlib.collections import PathCollection
+
     if any(len({_place(trial.metrics) for trial in group}) < len(group) for group in groups):
         axes.plot([], [], " ", label="larger: several trials in one place")
     legend = axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
     for handle in legend.legend_handles:
-        if hasattr(handle, "set_sizes"):
+        if isinstance(handle, PathCollection):
             handle.set_sizes([_SIZE])
 
 
