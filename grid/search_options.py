@@ -81,7 +81,7 @@ def _option_problems(options: SearchOptions) -> list[Problem]:
         if value not in valid:
             problems.append(Problem(place, choices(value, valid, what=place.removeprefix("--"))))
     if options.algorithm == "hyperopt" and find_spec("hyperopt") is None:
-        text = "needs the package hyperopt, which is not installed: pip install 'decoygrid[search]'"
+        text = "needs the package hyperopt, which is not installed: pip install hyperopt"
         problems.append(Problem("--algorithm hyperopt", text))
     for place, number, least in (
         ("--trials", options.trials, 1),

@@ -163,7 +163,7 @@ class ModelProposals:
                 metric="score", mode="max", random_state_seed=seed, points_to_evaluate=points or None
             )
         except AssertionError as error:
-            text = "needs the package hyperopt, which is not installed: pip install 'decoygrid[search]'"
+            text = "needs the package hyperopt, which is not installed: pip install hyperopt"
             raise SpecError([Problem("--algorithm hyperopt", text)]) from error
         search.set_search_properties(None, None, dict(space.tune))
         return search
