@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,9 @@ def test_a_row_says_which_gans_it_added(tmp_path: Path) -> None:
     assert isinstance(both, MixedFakes)
     assert both.parts[0] == own
     assert {type(part.gan).kind for part in both.parts} == {"wgan", "dcgan"}
+    assert (mixed.settings["more_gans"], mixed.settings["more_gans_1_steps"]) == ("dcgan", 2)
+    assert "more_gans" not in paper.settings
+    assert json.dumps(plan.document()), "it can be stored"
     public = mixed.cells[0].fakes_public
     assert isinstance(public, MixedFakes)
     assert public.parts[0] == paper.cells[0].fakes_public
