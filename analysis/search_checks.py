@@ -54,6 +54,14 @@ class Checks:
             return 0
         return value
 
+    def wholes(self, about: Mapping[str, Any], key: str, place: str) -> tuple[int, ...]:
+        """Some whole numbers, each at least 0."""
+        value = about.get(key)
+        if not isinstance(value, list | tuple):
+            self.add(join_place(place, key), f"must be a list of whole numbers, but got {value!r}")
+            return ()
+        return tuple(self.whole({key: item}, key, place) for item in value)
+
     def mapping(self, about: Mapping[str, Any], key: str, place: str) -> Mapping[str, Any]:
         """A mapping."""
         value = about.get(key)

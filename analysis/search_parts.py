@@ -88,15 +88,27 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What rates rest on: who judged the attack, on which pictures accuracy was measured, labels, seeds, images."""
+
+    judge: str
+    split: str
+    labels: tuple[int, ...]
+    seeds: tuple[int, ...]
+    images: int  # attack images behind each AA
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The same coefficients judged twice: as the search saw them, and by F_E and full attacks on the test split.
 
-    attack: the one whose outcome is the confirmed one, where the record names it.
+    attack: the one whose outcome is the confirmed one, and basis: what that rests on, where the record says so.
     """
 
     search: Metrics
     confirmed: Metrics | None
     attack: str | None = None
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,7 @@ class Search:
     max_drop: float | None = None
     defense: str = ""
     target_images: str = ""  # which images MC(l_t) was measured on
+    basis: Basis | None = None  # what the search's own values rest on
 
     def by_state(self, *states: State) -> list[Trial]:
         """Trials in one of these states, in their order."""

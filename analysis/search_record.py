@@ -13,6 +13,7 @@ from analysis.search_checks import Checks
 from analysis.search_parts import (
     PAPER_ORDER,
     STATES,
+    Basis,
     Domain,
     Kind,
     Objective,
@@ -34,7 +35,7 @@ def read_search(document: Mapping[str, Any]) -> Search:
     checks = Checks()
     name, spec = checks.text(document, "name", ""), document.get("spec", "")
     space = {key: _domain(checks, about, f"space.{key}") for key, about in checks.items(document, "space", "")}
-    first = [name for name in PAPER_ORDER if name in space]
+    first = [name for name in document.get("space_order") or PAPER_ORDER if name in space]
     space = {key: space[key] for key in dict.fromkeys([*first, *space])}
     objectives = tuple(_objectives(checks, document))
     trials = tuple(
@@ -57,6 +58,7 @@ def read_search(document: Mapping[str, Any]) -> Search:
         None if document.get("max_drop") is None else checks.number(document, "max_drop", ""),
         str(document.get("defense") or ""),
         str(document.get("target_images") or ""),
+        _searched_on(checks, document),
     )
     checks.finish(f"search {name}")
     _check_whole(search)
@@ -136,12 +138,35 @@ def _pick(checks: Checks, about: Mapping[str, Any], place: int) -> Pick:
 
 
 def _outcome(checks: Checks, about: Mapping[str, Any], place: str) -> Outcome:
-    confirmed = about.get("confirmed")
-    return Outcome(
-        checks.metrics(checks.mapping(about, "search", place), f"{place}.search"),
-        None if confirmed is None else checks.metrics(confirmed, f"{place}.confirmed"),
-        None if confirmed is None else confirmed.get("attack"),
+    seen = checks.metrics(checks.mapping(about, "search", place), f"{place}.search")
+    if about.get("confirmed") is None:
+        return Outcome(seen, None)
+    confirmed = checks.mapping(about, "confirmed", place)
+    where = f"{place}.confirmed"
+    basis = None if "basis" not in confirmed else _basis(checks, confirmed["basis"], f"{where}.basis")
+    return Outcome(seen, checks.metrics(confirmed, where), confirmed.get("attack"), basis)
+
+
+def _basis(checks: Checks, about: Mapping[str, Any], place: str) -> Basis:
+    return Basis(
+        checks.text(about, "judge", place),
+        checks.text(about, "split", place),
+        checks.wholes(about, "labels", place),
+        checks.wholes(about, "seeds", place),
+        checks.whole(about, "images", place),
     )
+
+
+def _searched_on(checks: Checks, document: Mapping[str, Any]) -> Basis | None:
+    """What the values of the trials rest on, where the record says how they were measured."""
+    measured = document.get("measured_by")
+    if not isinstance(measured, Mapping) or not {"labels", "seed", "attack"} <= measured.keys():
+        return None
+    labels = checks.wholes(measured, "labels", "measured_by")
+    attack = checks.mapping(measured, "attack", "measured_by")
+    images = checks.whole(attack, "images", "measured_by.attack") * len(labels)
+    seed = checks.whole(measured, "seed", "measured_by")
+    return Basis("second evaluator", "validation split", labels, (seed,), images)
 
 
 def _check_whole(search: Search) -> None:

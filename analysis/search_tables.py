@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from analysis.formats import markdown_line
-from analysis.search_parts import STATES, Metrics, Objective, Outcome, Search, Value, is_number
-from analysis.wording import CONVERGED, NOT_CONVERGED, NOTHING, interval, percent, seconds
+from analysis.search_parts import STATES, Basis, Metrics, Objective, Outcome, Search, Value, is_number
+from analysis.wording import CONVERGED, INTERVALS, NOT_CONVERGED, NOTHING, interval, percent, seconds
 from grid.search_front import MOST, hypervolume
 
 UNSURE = "‡"
+_LISTED = 6  # labels that are named one by one
 
 
 class Steps(NamedTuple):
@@ -90,26 +91,40 @@ def front_table(search: Search) -> str:
 
 
 def picks_table(search: Search) -> str:
-    """For each pick and the undefended model: every objective as the search saw it, confirmed, and the difference.
+    """For the undefended model and each pick: every objective as the search saw it, confirmed, and the difference.
 
-    In percent and points; a difference for the worse is bold.
+    In percent and points, confirmed rates with their 95% intervals; a difference for the worse is bold.
     """
     lines = [
-        markdown_line(["pick", "trial", "", *(goal.title for goal in search.objectives), "target conf."]),
-        "|---|---|---|" + "--:|" * (len(search.objectives) + 1),
+        markdown_line(["pick", "trial", "value", "rests on", *(g.title for g in search.objectives), "target conf."]),
+        "|---|---|---|---|" + "--:|" * (len(search.objectives) + 1),
     ]
+    seen = _basis_text(search.basis) or "second evaluator, validation split"
     outcomes = [("undefended", "", None, search.undefended)] if search.undefended else []
     for name, trial, grid, outcome in [*outcomes, *((p.name, p.trial, p.grid, p.outcome) for p in search.picks)]:
-        lines.append(_rates_line(name, trial, "search", outcome.search, search.objectives))
+        lines.append(_rates_line([name, trial, "search", seen], outcome.search, search.objectives))
         if outcome.confirmed is None:
-            lines.append(markdown_line(["", "", "not confirmed yet", *[NOTHING] * (len(search.objectives) + 1)]))
+            lines.append(markdown_line(["", "", "not confirmed yet", "", *[NOTHING] * (len(search.objectives) + 1)]))
             continue
         about = ", ".join(filter(None, (grid, outcome.attack)))
         where = f"confirmed ({about})" if about else "confirmed"
-        lines.append(_rates_line("", "", where, outcome.confirmed, search.objectives))
+        basis = _basis_text(outcome.basis) or "F_E, test split"
+        lines.append(_rates_line(["", "", where, basis], outcome.confirmed, search.objectives))
         changes = [_change(outcome, goal) for goal in search.objectives]
-        lines.append("| | | difference | " + " | ".join([*changes, ""]) + " |")
+        lines.append("| | | difference | | " + " | ".join([*changes, ""]) + " |")
     return "\n".join(lines)
+
+
+def _basis_text(basis: Basis | None) -> str:
+    """Judge, pictures, labels, seeds and number of attack images in words."""
+    if basis is None:
+        return ""
+    labels = f"{len(basis.labels)} labels" if len(basis.labels) > _LISTED else _named("label", basis.labels)
+    return f"{basis.judge}, {basis.split}; {labels}; {_named('seed', basis.seeds)}; {basis.images} images"
+
+
+def _named(word: str, numbers: Sequence[int]) -> str:
+    return f"{word}{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
 
 
 def remarks(search: Search) -> Iterator[str]:
@@ -120,6 +135,11 @@ def remarks(search: Search) -> Iterator[str]:
         "attacks, F_E, the test split, other seeds. The undefended victim's own difference is what the other judge, "
         "attack and pictures make; the rest is luck and seeds."
     )
+    if any(outcome.confirmed for outcome in (*(pick.outcome for pick in search.picks), search.undefended) if outcome):
+        yield (
+            "Confirmed values are those of the attack that gets most, which is named. " + INTERVALS + " Search "
+            "values have none: they are what was selected by."
+        )
     if search.by_state("stopped"):
         yield "Trials that the scheduler stopped count as stopped, and never stand on the front."
     if {"omega", "lambda3"} <= set(search.searched):
@@ -148,12 +168,12 @@ def _unsure(metrics: Metrics) -> bool:
     return metrics.get("target_confidence", 1.0) < CONVERGED
 
 
-def _rates_line(name: str, trial: str, where: str, metrics: Metrics, goals: Sequence[Objective]) -> str:
+def _rates_line(about: Sequence[str], metrics: Metrics, goals: Sequence[Objective]) -> str:
     cells = []
     for goal in goals:
         around = interval(metrics.get(f"{goal.metric}_low"), metrics.get(f"{goal.metric}_high"))
         cells.append(percent(metrics.get(goal.metric)) + (f" [{around}]" if around else ""))
-    return markdown_line([name, trial, where, *cells, percent(metrics.get("target_confidence"))])
+    return markdown_line([*about, *cells, percent(metrics.get("target_confidence"))])
 
 
 def _change(outcome: Outcome, goal: Objective) -> str:

@@ -192,7 +192,9 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
                 private_images=private_images,
             )
         for search in searches_of(store, document["name"]):
-            found = sync_search(search, absolute(tracking))
+            with tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
+                files = report_search(search, Path(folder))
+                found = sync_search(search, absolute(tracking), attachments=files)
             done = replace(done, **{name: getattr(done, name) + getattr(found, name) for name in SENT})
     except TrackingError as error:
         print(f"decoygrid: {error}", file=sys.stderr)  # noqa: T201

@@ -53,15 +53,18 @@ def make_ray_executor(
     spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
 ) -> tuple[RayExecutor, int]:
     """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
-    from grid.ray_executor import InfeasibleError, RayExecutor
+    from grid.ray_executor import InfeasibleError, RayExecutor, is_up
 
-    say.print(f"starting Ray ({address}) for {len(missing)} stages", markup=False)
-    probe(address)
+    if new := not is_up():
+        say.print(f"starting Ray ({address})", markup=False)
+        probe(address)
     try:
         executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        line = str(error).splitlines()[0]
+        line = str(error).partition("\n")[0]
         hint = "if the cluster asks for a token, set RAY_AUTH_MODE=token here and put its token into ~/.ray/auth_token"
+        if address == "local":
+            hint = "this machine may be too busy or short of memory: try again later, and what is done is found"
         raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}; {hint}")]) from error
     try:
         for stage in missing.values():
@@ -69,7 +72,8 @@ def make_ray_executor(
     except InfeasibleError as error:
         executor.close()
         raise SpecError([Problem("resources", str(error))]) from error
-    say.print(f"Ray is up: {executor.shape}", markup=False)
+    if new:
+        say.print(f"Ray is up: {executor.shape}", markup=False)
     return executor, executor.parallel
 
 

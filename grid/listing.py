@@ -13,7 +13,8 @@ from rich.text import Text
 from grid.cli import emit_json
 from grid.entries import settings_model
 from grid.problems import Problem, SpecError, choices
-from grid.search_space import SPACES, Domain, about_space, load_space, space_names
+from grid.search_space import Domain, load_space
+from grid.search_space_file import SPACES, about_space, space_names
 from grid.spec_source import BUDGETS, SPECS
 from tasks.attacks import ATTACKS
 from tasks.attacks.attack import Attack, GeneratorAttack

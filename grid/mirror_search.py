@@ -6,7 +6,7 @@ coefficients as params and its curve as metrics by step, so that MLflow's parall
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from grid import mirror_files as files
 from grid.mirror_background import BackgroundMirror
 from grid.mirror_model import File, Point, RunView, digest_of, is_number, text
 from grid.places import absolute
+from grid.search_objectives import OBJECTIVES, rates_text
 from tasks.data.manifest import file_digest
 
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+RATES = (*OBJECTIVES, "target_confidence")
 Document = Mapping[str, Any]
 Trial = Mapping[str, Any]
 SearchMirror = BackgroundMirror
@@ -76,7 +78,13 @@ def _parent(document: Document, live: bool, attachments: Mapping[str, Path]) -> 
         params["max_drop"] = text(document["max_drop"])
     ended = max((trial["ended"] or 0.0 for trial in trials), default=0.0) or document["started"]
     points = _parent_points(document, round(1000 * document["started"]))
-    lines = [_line(trial) for trial in trials]
+    order = document.get("space_order") or list(document["space"])  # a store sorts keys
+    space = {name: document["space"][name] for name in order}
+    lines = [_line(trial, order) for trial in trials]
+    own = (
+        File("trials.csv", digest_of(lines), partial(files.csv_bytes, lines)),
+        File("space.yaml", digest_of(space), partial(files.yaml_bytes, space)),
+    )
     return RunView(
         key=f"search/{document['name']}/",
         parent=None,
@@ -89,8 +97,7 @@ def _parent(document: Document, live: bool, attachments: Mapping[str, Path]) -> 
         source=digest_of(points) if points else "",
         points=lambda: points,
         files=(
-            File("trials.csv", digest_of(lines), partial(files.csv_bytes, lines)),
-            File("space.yaml", digest_of(document["space"]), partial(files.yaml_bytes, document["space"])),
+            *(file for file in own if file.name not in attachments),
             *(File(name, file_digest(path), path.read_bytes) for name, path in sorted(attachments.items())),
         ),
     )
@@ -150,17 +157,14 @@ def _curve(trial: Trial, started: int, ended: int) -> list[Point]:
     return sorted(points, key=lambda point: (point.key, point.step))
 
 
-def _line(trial: Trial) -> dict[str, Any]:
+def _line(trial: Trial, order: Sequence[str]) -> dict[str, Any]:
+    """A trial in a table. Coefficients have a prefix, since a space may hold `steps` too."""
     about = {name: trial[name] for name in ("id", "state", "rung", "steps", "max_steps", "error")}
-    return {**about, **trial["coefficients"], **trial["metrics"]}
+    return {**about, **{f"coefficients.{name}": trial["coefficients"].get(name) for name in order}, **trial["metrics"]}
 
 
 def _pick_line(pick: Mapping[str, Any]) -> str:
     confirmed = pick["confirmed"]
-    shown = [f"searched {_rates(pick['search'])}"]
-    shown += [f"confirmed {_rates(confirmed)} ({confirmed['attack']})"] if confirmed else ["not confirmed"]
+    shown = [f"searched {rates_text(pick['search'], RATES)}"]
+    shown += [f"confirmed {rates_text(confirmed, RATES)} ({confirmed['attack']})"] if confirmed else ["not confirmed"]
     return f"`{pick['pick']}`: {pick['trial']}, {'; '.join(shown)}; grid `{pick['grid']}`."
-
-
-def _rates(metrics: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.1%}" for name, value in sorted(metrics.items()) if is_number(value))

@@ -112,6 +112,13 @@ class RayExecutor:
         return self.parallel + max(1, self.parallel // 4)
 
 
+def is_up() -> bool:
+    """Whether this process has started or joined a cluster already."""
+    import ray
+
+    return bool(ray.is_initialized())
+
+
 def connect(address: str) -> None:
     """Start or join a cluster, quietly; code travels with the job when the cluster is elsewhere."""
     import ray
@@ -120,7 +127,10 @@ def connect(address: str) -> None:
     os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
     common: dict[str, Any] = {"logging_level": "error", "log_to_driver": False, "configure_logging": True}
     if address == "local":
-        ray.init(address="local", include_dashboard=False, **common)
+        try:
+            ray.init(address="local", include_dashboard=False, **common)
+        except Exception as error:  # Ray raises the bare class if its node is not up in time
+            raise ConnectionError(str(error)) from error
         return
     root = Path(__file__).resolve().parent.parent
     packages = [str(root / name) for name in ("grid", "tasks", "search_spaces", "analysis")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,13 +15,13 @@ from grid.executors import make_ray_executor
 from grid.mirror_search import SearchMirror, search_mirror
 from grid.places import check_folder, check_tracking, console, open_store
 from grid.reconcile import missing_stages
-from grid.search_confirm import confirmed_values, confirming_spec, row_name, write_spec
+from grid.search_confirm import confirmed_values, confirming_seeds, confirming_spec, row_name, write_spec
 from grid.search_driver import Driver
-from grid.search_objectives import Goals
+from grid.search_objectives import rates_text
 from grid.search_options import Checked, SearchOptions, check_search
 from grid.search_proposals import LEARNING, make_proposals, within
 from grid.search_record import Ledger, check_resumed, new_document, read_search_document
-from grid.search_seeds import earlier_trials
+from grid.search_seeds import earlier_trials, trained_by_grids
 from grid.search_space import Space, Value
 from grid.search_study import SharedWork
 from grid.search_trial import RUNGS
@@ -118,10 +119,7 @@ def _search(
         found = measure_remotely(study, store.location, sources, resources)
         ledger.document["undefended"] = {"search": found, "confirmed": None}
         ledger.write()
-    earlier = earlier_trials(store, ledger.document) if options.algorithm in LEARNING else []
-    earlier = [trial for trial in earlier if within(checked.space, trial)]
-    if earlier:
-        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
+    earlier, first = _known(checked, options, store, ledger, say)
     driver = Driver(
         study,
         checked.space,
@@ -135,6 +133,7 @@ def _search(
             options.seed,
             options.trials,
             [*earlier, *ledger.ended()],
+            first,
         ),
         store,
         options.trials,
@@ -144,6 +143,24 @@ def _search(
     )
     if driver.remaining > 0:
         run_trials(driver, study, store.location, sources, resources=resources, concurrency=concurrency)
+
+
+def _known(
+    checked: Checked, options: SearchOptions, store: Store, ledger: Ledger, say: Console
+) -> tuple[list[dict[str, Any]], list[dict[str, Value]]]:
+    """What the store tells an algorithm that learns: trials of earlier searches, coefficients that grids trained."""
+    if options.algorithm not in LEARNING:
+        return [], []
+    earlier = [trial for trial in earlier_trials(store, ledger.document) if within(checked.space, trial)]
+    trained = trained_by_grids(store, checked.study, options.trials)
+    known = [*earlier, *ledger.trials]
+    tried = [{name: trial["coefficients"][name] for name in checked.space.searched} for trial in known]
+    first = [chosen for chosen in trained if chosen not in tried]
+    if earlier:
+        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
+    if first:
+        say.print(f"{len(first)} sets of coefficients that grids have trained are tried first", markup=False)
+    return earlier, first
 
 
 def _confirm(
@@ -181,16 +198,17 @@ def _note_pick(
     """Write a pick with its confirmation into the record, in place of an earlier one by the same rule."""
     rows = done.rows if done is not None else []
     coefficients = ledger.trial(int(str(trial["number"])))["coefficients"]
+    labels, seeds = checked.study.labels, confirming_seeds(checked.spec.seeds)
     pick = {
         "pick": rule,
         "trial": trial["id"],
         "search": trial["metrics"],
-        "confirmed": confirmed_values(rows, row_name(checked.study, rule, coefficients)),
+        "confirmed": confirmed_values(rows, row_name(checked.study, rule, coefficients), labels, seeds),
         "grid": grid,
     }
     picks = [other for other in ledger.document["picks"] if other["pick"] != rule]
     ledger.document["picks"] = [*picks, pick]
-    if (undefended := confirmed_values(rows, None)) is not None:
+    if (undefended := confirmed_values(rows, None, labels, seeds)) is not None:
         ledger.document["undefended"]["confirmed"] = undefended
     ledger.write()
 
@@ -212,23 +230,18 @@ def _name_failures(shared: SharedWork, store: Store, failed: dict[str, str], say
 
 
 def _summarise(checked: Checked, ledger: Ledger, say: Console) -> None:
-    """States, front, and each pick beside its confirmation."""
-    states = [trial["state"] for trial in ledger.trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in ("finished", "stopped", "failed"))
-    taken, whole = (sum(trial[name] for trial in ledger.trials) for name in ("steps", "max_steps"))
-    saved = f", {1 - taken / whole:.0%} of the steps saved" if whole else ""
-    say.print(f"{ledger.name}: {len(states)} trials: {counts}{saved}", markup=False)
-    say.print(f"undefended: {_shown(checked.goals, ledger.undefended)}", markup=False)
-    for name in ledger.document["front"]:
-        trial = next(trial for trial in ledger.trials if trial["id"] == name)
-        say.print(f"front {name}: {_shown(checked.goals, trial['metrics'])}", markup=False)
-    for pick in ledger.document["picks"]:
-        say.print(f"{pick['pick']} {pick['trial']} searched:  {_shown(checked.goals, pick['search'])}", markup=False)
-        if pick["confirmed"] is not None:
-            text = f"{pick['pick']} {pick['trial']} confirmed: {_shown(checked.goals, pick['confirmed'])}"
-            say.print(f"{text} ({pick['confirmed']['attack']})", markup=False)
-
-
-def _shown(goals: Goals, metrics: object) -> str:
-    values = dict(metrics) if isinstance(metrics, dict) else {}
-    return ", ".join(f"{name} {values[name]:.1%}" for name in goals.names if name in values)
+    """States, front, and the undefended victim and each pick as the search saw them, beside their confirmations."""
+    names, front = checked.goals.names, ledger.document["front"]
+    saved = f"; stopping saved {ledger.saved:.0%} of the steps" if ledger.saved else ""
+    lines = [f"{ledger.name}: {len(ledger.trials)} trials: {ledger.counted()}{saved}"]
+    lines += [f"front {t['id']}: {rates_text(t['metrics'], names)}" for t in ledger.trials if t["id"] in front]
+    outcomes = [("undefended", ledger.document["undefended"])]
+    outcomes += [(f"{pick['pick']} {pick['trial']}", pick) for pick in ledger.document["picks"]]
+    for name, found in outcomes:
+        lines.append(f"{name}, search: {rates_text(found['search'], names)} (second evaluator, validation split)")
+        if confirmed := found["confirmed"]:
+            seeds = ", ".join(map(str, confirming_seeds(checked.spec.seeds)))
+            about = f"{confirmed['attack']}; F_E, test split, seeds {seeds}"
+            lines.append(f"{name}, confirmed: {rates_text(confirmed, names)} ({about})")
+    for line in lines:
+        say.print(line, markup=False, soft_wrap=True)

@@ -49,18 +49,33 @@ def write_spec(spec: Spec, path: Path) -> None:
     path.write_text(note + yaml.safe_dump(spec.source.content, sort_keys=False), encoding="utf-8")
 
 
-def confirmed_values(rows: Sequence[Mapping[str, Any]], defense: str | None) -> dict[str, Any] | None:
+def confirmed_values(
+    rows: Sequence[Mapping[str, Any]], defense: str | None, labels: Sequence[int], seeds: Sequence[int]
+) -> dict[str, Any] | None:
     """What the grid says of one defense (None: the undefended victim), or None where a value is missing.
 
-    The values are those of the attack that gets most out of it (AA top-1, then top-5); `by_attack` has all.
+    The values are those of the attack that gets most out of it (AA top-1, then top-5), each rate with the table's
+    95% interval as `<rate>_low` and `<rate>_high`; `by_attack` has all. `basis` says what they rest on.
     """
     shown = defense if defense is not None else "none"
     mine = [row for row in rows if row["defense"] == shown and not row["control"]]
     if not mine or any(row[name] is None for row in mine for name in SHOWN):
         return None
     worst = max(mine, key=lambda row: (row["aa_top1"], row["aa_top5"]))
-    by_attack = {str(row["attack"]): {name: float(row[name]) for name in SHOWN} for row in mine}
-    return {**by_attack[str(worst["attack"])], "attack": str(worst["attack"]), "by_attack": by_attack}
+    by_attack = {str(row["attack"]): _rates(row) for row in mine}
+    basis = {"judge": "F_E", "split": "test split", "labels": list(labels), "seeds": list(seeds)}
+    return {
+        **by_attack[str(worst["attack"])],
+        "attack": str(worst["attack"]),
+        "basis": {**basis, "images": int(worst["images"])},
+        "by_attack": by_attack,
+    }
+
+
+def _rates(row: Mapping[str, Any]) -> dict[str, float]:
+    """The rates of a table's row, each beside the ends of its interval where it has one."""
+    names = [name + end for name in SHOWN for end in ("", "_low", "_high")]
+    return {name: float(row[name]) for name in names if row.get(name) is not None}
 
 
 def row_name(study: Study, rule: str, coefficients: Mapping[str, Value]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from grid.problems import SpecError
 from grid.search_halving import Halving
-from grid.search_objectives import OBJECTIVES, Goals
+from grid.search_objectives import OBJECTIVES, Goals, rates_text
 from grid.search_proposals import Proposals
 from grid.search_record import Ledger
 from grid.search_space import Space
@@ -143,8 +143,9 @@ class Driver:
 
     def _line(self, trial: Mapping[str, Any]) -> str:
         ended = len(self._ledger.ended())
+        settings = [(name, trial["coefficients"][name]) for name in self._space.domains]  # a store has sorted them
         shown = " ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-                         for name, value in trial["coefficients"].items())  # fmt: skip
+                         for name, value in settings)  # fmt: skip
         how = trial["state"] + (f" at rung {trial['rung']}" if trial["rung"] else "")
-        what = trial["error"] or ", ".join(f"{name} {trial['metrics'].get(name, 0):.1%}" for name in self._goals.names)
+        what = trial["error"] or rates_text(trial["metrics"], self._goals.names)
         return f"[{ended}/{self._total}] {trial['id']} {how}: {what}  ({shown})"

@@ -77,6 +77,17 @@ def drop(metrics: Metrics, undefended: Metrics) -> float:
     return float(undefended["mc_all"]) - float(metrics["mc_all"])
 
 
+def rates_text(metrics: Mapping[str, Any], names: Iterable[str]) -> str:
+    """`aa_top1 12.5% [0.0–25.0]`, in percent; with the interval where there is one, without what was not measured."""
+    found = []
+    for name in names:
+        if name in metrics:
+            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+            around = "" if low is None or high is None else f" [{100 * low:.1f}–{100 * high:.1f}]"
+            found.append(f"{name} {metrics[name]:.1%}{around}")
+    return ", ".join(found)
+
+
 def parse_objectives(text: str, problems: list[Problem]) -> tuple[tuple[str, Direction], ...]:
     """`mc_all,aa_top1` with the direction of each."""
     names = [name.strip() for name in text.split(",") if name.strip()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import NamedTuple, TypeVar
 
 from grid.problems import Problem, SpecError, choices
 from grid.search_objectives import Goals, parse_objectives, parse_picks
-from grid.search_proposals import ALGORITHMS
+from grid.search_proposals import ALGORITHMS, grid_points
 from grid.search_space import Space, load_space
 from grid.search_study import SharedWork, Study, study_of
 from grid.spec import Spec
@@ -52,6 +53,8 @@ def check_search(spec_path: str, overrides: Sequence[str], options: SearchOption
     picks = parse_picks(options.picks, problems)
     spec = _collect(lambda: load_spec(spec_path, overrides), problems)
     space = _collect(lambda: load_space(options.space), problems)
+    if space is not None and options.algorithm == "grid" and options.trials > 0:
+        _collect(lambda: grid_points(space, options.trials), problems)
     found = None
     if spec is not None and space is not None:
         found = _collect(lambda: study_of(spec, space), problems)
@@ -77,6 +80,9 @@ def _option_problems(options: SearchOptions) -> list[Problem]:
     ):
         if value not in valid:
             problems.append(Problem(place, choices(value, valid, what=place.removeprefix("--"))))
+    if options.algorithm == "hyperopt" and find_spec("hyperopt") is None:
+        text = "needs the package hyperopt, which is not installed: pip install 'decoygrid[search]'"
+        problems.append(Problem("--algorithm hyperopt", text))
     for place, number, least in (
         ("--trials", options.trials, 1),
         ("--concurrency", options.concurrency, 1),

@@ -37,14 +37,18 @@ def make_proposals(
     seed: int,
     trials: int,
     ended: Iterable[Ended],
+    first: Sequence[Mapping[str, Value]] = (),
 ) -> Proposals:
-    """The algorithm, told of the trials that `ended` before: of this search, and of others that measured alike."""
+    """The algorithm, told of the trials that `ended` before: of this search, and of others that measured alike.
+
+    One that learns proposes the coefficients `first` before its own.
+    """
     if algorithm == "random":
         return RandomProposals(space, seed)
     if algorithm == "grid":
         return GridProposals(space, trials)
     known = [trial for trial in ended if trial["state"] in ("finished", "stopped", "failed") and within(space, trial)]
-    return ModelProposals(algorithm, space, goals, undefended, seed, known)
+    return ModelProposals(algorithm, space, goals, undefended, seed, known, first)
 
 
 class RandomProposals:
@@ -109,9 +113,11 @@ class ModelProposals:
         undefended: Mapping[str, float],
         seed: int,
         known: Sequence[Ended],
+        first: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         self._goals, self._undefended, self._violation = goals, undefended, 0.0
         points = [{key: trial["coefficients"][key] for key in space.searched} for trial in known]
+        points += [dict(point) for point in first]
         make = self._optuna if algorithm == "optuna" else self._hyperopt
         self._search = make(space, seed + len(known), points)
         for place, trial in enumerate(known):

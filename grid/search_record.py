@@ -74,6 +74,18 @@ class Ledger:
         """Trials that a killed driver left behind."""
         return [trial for trial in self.trials if trial["state"] not in ENDED]
 
+    def counted(self) -> str:
+        """`7 finished, 4 stopped, 1 failed`."""
+        states = [trial["state"] for trial in self.trials]
+        return ", ".join(f"{states.count(state)} {state}" for state in ENDED)
+
+    @property
+    def saved(self) -> float:
+        """Share of all steps that the scheduler spared, by stopping trials. One that fails spares nothing."""
+        saved = sum(trial["max_steps"] - trial["steps"] for trial in self.trials if trial["state"] == "stopped")
+        taken = sum(trial["steps"] for trial in self.trials)
+        return saved / (saved + taken) if saved else 0.0
+
     def trial(self, number: int) -> dict[str, Any]:
         return self._by_number[number]
 
@@ -144,6 +156,7 @@ def new_document(
         "name": name,
         "spec": dict(spec),
         "space": {key: domain.plain() for key, domain in space.domains.items()},
+        "space_order": list(space.domains),  # a store sorts the keys of what it keeps
         "space_name": space.name,
         "defense": space.defense,
         "objectives": [list(pair) for pair in goals.objectives],

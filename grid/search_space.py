@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import math
-import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-import search_spaces
 from grid.problems import Problem, SpecError, choices
+from grid.search_space_file import execute, reasons_of, space_path
 from tasks.defenses import DEFENSES
 from tasks.defenses.defense import Defense
 from tasks.gan.gan import GANChoice
 
-SPACES = Path(search_spaces.__file__).parent
 DIGITS = 3  # significant digits of a coefficient
+PROTECTS = ("single", "joint")
+_TRIED = 9  # values over a range that are tried on the defense beside its ends
 Value = float | int | str | bool | None
 Kind = Literal["loguniform", "uniform", "choice", "randint", "constant"]
 
@@ -75,12 +73,17 @@ class Domain:
 class Space:
     """A checked space. `tune` holds Ray's own domains of what is searched, by coefficient."""
 
-    name: str
+    path: Path
     defense: str
     protect: str | None
     domains: Mapping[str, Domain]
     reasons: Mapping[str, str]
     tune: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The file's, without its ending."""
+        return self.path.stem
 
     @property
     def searched(self) -> list[str]:
@@ -100,19 +103,19 @@ def rounded(value: Value) -> Value:
 
 def load_space(name: str) -> Space:
     """A shipped space by name, or a file by path. SpecError names everything that is wrong with it."""
-    path = Path(name)
-    if "/" not in name and not path.is_file():
-        path = SPACES / f"{name.removesuffix('.py')}.py"
-    if not path.is_file():
-        valid = choices(name, space_names(), what="space")
-        raise SpecError([Problem("--space", f"{valid}; or give the path of a file of your own")])
-    content = _execute(path)
+    path = space_path(name)
+    content = execute(path)
     space, defense = content.get("SPACE"), content.get("DEFENSE", "gan_id")
-    if not isinstance(space, dict) or not space:
-        raise SpecError([Problem(f"{path} SPACE", f"must be a dict of coefficients, but got {space!r}")])
-    if not isinstance(defense, str) or defense not in DEFENSES:
-        raise SpecError([Problem(f"{path} DEFENSE", choices(defense, DEFENSES, what="defense"))])
     problems: list[Problem] = []
+    if not isinstance(space, dict) or not space:
+        problems.append(Problem(f"{path} SPACE", f"must be a dict of coefficients, but got {space!r}"))
+    if not isinstance(defense, str) or defense not in DEFENSES:
+        problems.append(Problem(f"{path} DEFENSE", choices(defense, DEFENSES, what="defense")))
+    protect = content.get("PROTECT")
+    if protect is not None and protect not in PROTECTS:
+        problems.append(Problem(f"{path} PROTECT", choices(protect, PROTECTS, what="protect")))
+    if problems or not isinstance(space, dict):
+        raise SpecError(problems)
     valid_keys, domains = fields_of(DEFENSES[defense]), {}
     for key, value in space.items():
         if key not in valid_keys:
@@ -121,23 +124,14 @@ def load_space(name: str) -> Space:
             problems.append(Problem(f"{path} SPACE[{key!r}]", domain))
         else:
             domains[key] = domain
-    if not problems and not any(domain.searched for domain in domains.values()):
+    tune = {key: value for key, value in space.items() if key in domains and domains[key].searched}
+    found = Space(path, defense, protect, domains, reasons_of(path), tune)
+    problems += range_problems(found)
+    if not problems and not tune:
         problems.append(Problem(f"{path} SPACE", "holds constants only; give at least one a range"))
     if problems:
         raise SpecError(problems)
-    tune = {key: value for key, value in space.items() if domains[key].searched}
-    return Space(path.stem, defense, content.get("PROTECT"), domains, reasons_of(path), tune)
-
-
-def space_names() -> list[str]:
-    """The shipped spaces."""
-    return sorted(path.stem for path in SPACES.glob("[a-z]*.py"))
-
-
-def about_space(path: Path) -> str:
-    """The comment in a space's first line."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ") if first.startswith("#") else ""
+    return found
 
 
 def fields_of(defense: type[BaseModel]) -> list[str]:
@@ -166,55 +160,32 @@ def filled(defense: Defense, coefficients: Mapping[str, Value]) -> Defense:
     return defense.model_copy(update=update)
 
 
-def range_problems(space: Space, defense: Defense) -> list[Problem]:
-    """Ends of ranges, and values, that the defense does not take."""
+def range_problems(space: Space) -> list[Problem]:
+    """Values of the space, and ends of its ranges, that a setting cannot have; fractions where it takes whole numbers.
+
+    What several settings do together is not judged here: such a trial fails by itself.
+    """
     problems = []
     for key, domain in space.domains.items():
-        for value in domain.ends():
-            try:
-                filled(defense, {key: rounded(value)})
-            except ValidationError as error:
-                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-                problems.append(Problem(f"{space.name} SPACE[{key!r}]", f"holds {value!r}: {reason}"))
+        place = f"{space.path} SPACE[{key!r}]"
+        ends = {value: reason for value in domain.ends() if (reason := _refusal(space.defense, key, value))}
+        problems += [Problem(place, f"holds {value!r}: {reason}") for value, reason in ends.items()]
+        if not ends and domain.searched:
+            within = ((value, _refusal(space.defense, key, value)) for value in domain.points(_TRIED))
+            if found := next(((value, reason) for value, reason in within if reason), None):
+                text = f"holds {rounded(found[0])!r}: {found[1]}; use tune.randint or tune.choice"
+                problems.append(Problem(place, text))
     return problems
 
 
-def reasons_of(path: Path) -> dict[str, str]:
-    """The comment on the line of each key of SPACE."""
-    found: dict[str, str] = {}
-    key = ""
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-        if token.type == tokenize.STRING and token.line.lstrip().startswith(token.string):
-            key = token.string.strip("\"'")
-        elif token.type == tokenize.COMMENT and key and not token.line.lstrip().startswith("#"):
-            found.setdefault(key, token.string.lstrip("# "))
-        elif token.type == tokenize.NL:
-            continue
-    return found
-
-
-def _execute(path: Path) -> dict[str, Any]:
-    """The names that a space's file defines. Running it imports ray.tune, so this waits until somebody asks."""
-    spec = importlib.util.spec_from_file_location(f"decoygrid_space_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise SpecError([Problem(f"--space {path}", "is no Python file; its name must end in .py")])
-    module = importlib.util.module_from_spec(spec)
+def _refusal(defense: str, key: str, value: Value) -> str | None:
+    """Why the setting cannot have the value, in words; None if it can."""
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may fail in any way
-        line = next((frame for frame in reversed(list(_lines(error))) if frame[0] == str(path)), (str(path), 0))[1]
-        where = f"{path}:{line}" if line else str(path)
-        raise SpecError([Problem(where, f"{type(error).__name__}: {error}")]) from error
-    return dict(vars(module))
-
-
-def _lines(error: BaseException) -> Iterator[tuple[str, int]]:
-    trace = error.__traceback__
-    while trace is not None:
-        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError):
-        yield str(error.filename), error.lineno or 0
+        filled(DEFENSES[defense](), {key: rounded(value)})
+    except ValidationError as error:
+        mine = [item["msg"] for item in error.errors() if item["loc"]]
+        return mine[0].removeprefix("Value error, ").removeprefix("Input ") if mine else None
+    return None
 
 
 def _domain(value: object) -> Domain | str:

@@ -13,7 +13,7 @@ from grid.defense_choices import DefenseChoice
 from grid.entries import check_settings, settings_model
 from grid.numerics import resolve_numerics
 from grid.problems import Problem, SpecError, from_validation
-from grid.search_space import Space, Value, filled, range_problems
+from grid.search_space import Space, Value, filled
 from grid.spec import Spec
 from grid.spec_source import read_budget
 from grid.world import World, digest_of
@@ -145,8 +145,6 @@ def study_of(spec: Spec, space: Space) -> tuple[Study, SharedWork]:
     """What a search of this spec needs. SpecError with everything that stands against it."""
     choice = next((found for found in spec.defenses if found.defense.name == space.defense), None)
     problems = _unfit(spec, space, choice)
-    if choice is not None:
-        problems += range_problems(space, choice.defense)
     attack, gan = _attack_of(spec, problems)
     if problems or choice is None:
         raise SpecError([Problem(spec.source.place(p.place), p.message) for p in problems])

@@ -70,6 +70,7 @@ def record(trials: int = 60, seed: int = 0, *, asha: bool = True, failures: int 
         "objectives": copy.deepcopy(OBJECTIVES),
         "algorithm": "random",
         "scheduler": "asha" if asha else "none",
+        "measured_by": {"labels": list(LABELS), "seed": 0, "attack": {"images": IMAGES // len(LABELS)}},
         "trials": made,
         "undefended": {"search": UNDEFENDED, "confirmed": UNDEFENDED | {"mc_all": 0.96, "aa_top1": 0.44}},
     }
@@ -138,6 +139,8 @@ def _pick(name: str, trial: dict[str, Any]) -> dict[str, Any]:
     """Confirmed without noise: the surface itself, which a lucky draw of the search does better than."""
     confirmed: dict[str, Any] = {**surface(trial["coefficients"], STEPS), "attack": "gmi", "by_attack": {}}
     confirmed |= {"aa_top1_low": max(0.0, confirmed["aa_top1"] - 0.06), "aa_top1_high": confirmed["aa_top1"] + 0.07}
+    about = {"judge": "F_E", "split": "test split", "labels": list(LABELS), "seeds": [1, 2]}
+    confirmed["basis"] = {**about, "images": 2 * len(LABELS) * IMAGES}
     return {"pick": name, "trial": trial["id"], "search": trial["metrics"], "confirmed": confirmed, "grid": name}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -128,13 +129,41 @@ def test_picks_show_what_the_search_saw_and_what_was_confirmed(document: dict[st
         seen, confirmed, difference = rows[3 * order : 3 * order + 3]
         assert seen[:3] == [pick["pick"], pick["trial"], "search"]
         assert seen[column] == f"{100 * pick['search']['aa_top1']:.1f}"
-        assert confirmed[column].startswith(f"{100 * pick['confirmed']['aa_top1']:.1f} [")
+        low, high = (100 * pick["confirmed"][f"aa_top1_{end}"] for end in ("low", "high"))
+        assert confirmed[column] == f"{100 * pick['confirmed']['aa_top1']:.1f} [{low:.1f}–{high:.1f}]"
         assert "gmi" in confirmed[2]
         change = 100 * (pick["confirmed"]["aa_top1"] - pick["search"]["aa_top1"])
         assert difference[column] == (f"**{change:+.1f}**" if change > 0 else f"{change:+.1f}")
         lost = 100 * (pick["confirmed"]["mc_all"] - pick["search"]["mc_all"])
         assert difference[column - 2] == (f"**{lost:+.1f}**" if lost < 0 else f"{lost:+.1f}"), "less MC is worse"
     assert any(row[column].startswith("**+") for row in rows), "the made search picks lucky trials"
+
+
+def test_each_value_says_who_judged_it_and_on_what(document: dict[str, Any]) -> None:
+    heading, *rows = table(picks_table(read_search(document)), "pick")
+    column = heading.index("rests on")
+    assert rows[0][0] == "undefended", "what all others are to be read beside"
+    seen, confirmed = rows[3][column], rows[4][column]
+    assert seen == "second evaluator, validation split; labels 0, 4, 8; seed 0; 39 images"
+    assert confirmed == "F\\_E, test split; labels 0, 4, 8; seeds 1, 2; 240 images"
+    many = copy.deepcopy(document)
+    many["picks"][0]["confirmed"]["basis"] |= {"labels": list(range(20)), "seeds": [5]}
+    assert "; 20 labels; seed 5; " in picks_table(read_search(many))
+    old = copy.deepcopy(document)
+    del old["measured_by"], old["picks"][0]["confirmed"]["basis"]
+    assert table(picks_table(read_search(old)), "pick")[5][column] == "F\\_E, test split", "a record without it is read"
+    many["picks"][0]["confirmed"]["basis"]["seeds"] = "1, 2"
+    with pytest.raises(SpecError, match=r"picks\[0\].confirmed.basis.seeds: must be a list of whole numbers"):
+        read_search(many)
+
+
+def test_the_report_is_the_same_from_the_store_which_sorts_keys(document: dict[str, Any]) -> None:
+    order = ["gamma", "alpha", "lambda3", "omega", "beta", "lr"]
+    made = document | {"space": {name: document["space"][name] for name in order}, "space_order": order}
+    kept = json.loads(json.dumps(made, sort_keys=True))
+    assert trials_csv(read_search(kept)) == trials_csv(read_search(made))
+    assert search_markdown(read_search(kept)) == search_markdown(read_search(made))
+    assert read_search(kept).searched == order[:-1]
 
 
 def test_a_pick_that_waits_for_its_grid_says_so(document: dict[str, Any]) -> None:

@@ -63,6 +63,22 @@ def test_a_space_that_does_not_fit_the_spec_is_refused_with_the_rest(tmp_path: P
     assert {problem.place.split()[-1] for problem in caught.value.problems} == {"--algorithm", "protect"}
 
 
+def test_a_grid_that_cannot_hold_the_choices_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    space = tmp_path / "mine.py"
+    space.write_text(SPACE)
+    with pytest.raises(SpecError, match="--trials: the choices of 'mine' alone have 6 combinations, but got trials=5"):
+        check_search(write(tmp_path), [], SearchOptions(str(space), 5, algorithm="grid"))
+    check_search(write(tmp_path), [], SearchOptions(str(space), 6, algorithm="grid"))
+
+
+def test_an_algorithm_whose_package_is_missing_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hyperopt", None)
+    with pytest.raises(SpecError, match=r"pip install 'decoygrid\[search\]'"):
+        check_search(write(tmp_path), [], SearchOptions("finetune", 5, algorithm="hyperopt"))
+
+
 @pytest.mark.ray
 def test_a_killed_driver_is_taken_up_and_nothing_is_run_twice(tmp_path: Path) -> None:
     """Three of six trials diverge. Killed after two; --resume reaches six, and MLflow has each once."""

@@ -101,25 +101,45 @@ def test_nested_and_extended_coefficients_reach_the_spec(tmp_path: Path) -> None
     assert choice.defense.fakes.steps == 7  # type: ignore[attr-defined]
 
 
-def test_the_attack_that_gets_most_counts() -> None:
-    def row(defense: str, attack: str, aa: float | None, control: bool = False) -> dict[str, Any]:
-        rates = {"mc_all": 0.9, "mc_target": 1.0, "aa_top1": aa, "aa_top5": 0.5, "target_confidence": 1.0}
-        return {"defense": defense, "attack": attack, "control": control, **rates}
+def row(defense: str, attack: str, aa: float | None, control: bool = False) -> dict[str, Any]:
+    """A line of a grid's table, as far as a confirmation reads it."""
+    rates = {"mc_all": 0.9, "mc_target": 1.0, "aa_top1": aa, "aa_top5": 0.5}
+    ends = {f"{name}_low": (value or 0) - 0.05 for name, value in rates.items()}
+    ends |= {f"{name}_high": (value or 0) + 0.1 for name, value in rates.items()}
+    about = {"defense": defense, "attack": attack, "control": control, "images": 48, "aa_top1_second": 0.2}
+    return {**about, **rates, **ends, "target_confidence": 1.0}
 
+
+def test_the_attack_that_gets_most_counts() -> None:
     rows = [
         row("none", "gmi", 0.5),
         row("d", "gmi", 0.1),
         row("d", "mirror", 0.3),
         row("d", "gmi untrained", 0.9, True),
     ]
-    found = confirmed_values(rows, "d")
+    found = confirmed_values(rows, "d", [0], [1])
     assert found is not None
     assert (found["aa_top1"], found["attack"], found["by_attack"]["gmi"]["aa_top1"]) == (0.3, "mirror", 0.1)
-    undefended = confirmed_values(rows, None)
+    undefended = confirmed_values(rows, None, [0], [1])
     assert undefended is not None
     assert undefended["aa_top1"] == 0.5
-    assert confirmed_values([*rows, row("d", "privacy", None)], "d") is None, "an incomplete grid confirms nothing"
-    assert confirmed_values(rows, "e") is None
+    unfinished = [*rows, row("d", "privacy", None)]
+    assert confirmed_values(unfinished, "d", [0], [1]) is None, "an incomplete grid confirms nothing"
+    assert confirmed_values(rows, "e", [0], [1]) is None
+
+
+def test_a_confirmed_rate_carries_the_tables_interval_and_what_it_rests_on() -> None:
+    found = confirmed_values([row("d", "gmi", 0.1), row("d", "mirror", 0.3)], "d", (2, 7), (1, 2))
+    assert found is not None
+    for name, value in {"aa_top1": 0.3, "aa_top5": 0.5, "mc_all": 0.9, "mc_target": 1.0}.items():
+        assert (found[f"{name}_low"], found[f"{name}_high"]) == pytest.approx((value - 0.05, value + 0.1)), name
+    assert found["by_attack"]["gmi"]["aa_top1_low"] == pytest.approx(0.05)
+    about = {"judge": "F_E", "split": "test split", "labels": [2, 7], "seeds": [1, 2], "images": 48}
+    assert found["basis"] == about
+    bare = {name: value for name, value in row("d", "gmi", 0.1).items() if not name.endswith(("_low", "_high"))}
+    without = confirmed_values([bare], "d", [0], [1])
+    assert without is not None
+    assert "aa_top1_low" not in without
 
 
 def test_a_wrong_role_is_refused(tmp_path: Path) -> None:

@@ -134,6 +134,18 @@ def test_a_trial_that_fails_is_named_and_the_search_goes_on(found: tuple[Study, 
     assert ("failed", {}) in play.proposals.told
 
 
+def test_what_a_failed_trial_did_not_train_is_not_saved(found: tuple[Study, Space], tmp_path: Path) -> None:
+    def values(number: int, rung: int) -> dict[str, Any]:
+        return {"failed": "MemoryError"} if number == 2 else worse_and_worse(number, rung)
+
+    play = Play(found, Store(str(tmp_path)), 3)
+    play.run(values)
+    assert play.ledger.counted() == "1 finished, 1 stopped, 1 failed"
+    taken, most = (play.ledger.trial(3)[name] for name in ("steps", "max_steps"))
+    whole = play.ledger.trial(1)["steps"]
+    assert play.ledger.saved == pytest.approx((most - taken) / (whole + most))
+
+
 def test_settings_that_do_not_go_together_are_a_failed_trial(found: tuple[Study, Space], tmp_path: Path) -> None:
     play = Play(found, Store(str(tmp_path)), 2)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grid.commands import report_search, sync_grid
 from grid.mirror import sync
 from grid.mirror_search import describe_search, sync_search
 from grid.search_space import Space
 from grid.store import Store
 from tests.grid.mirrored import build, table
 from tests.grid.searching import ledger, metrics, space_of
+from tests.grid.specs import write
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
@@ -34,7 +38,8 @@ def document(tmp_path: Path) -> dict[str, Any]:
     found.close(1, "finished")
     found.close(2, "stopped", rung=2)
     found.close(3, "failed", error="FloatingPointError: the fine-tune has diverged")
-    confirmed = {**metrics(aa_top1=0.25), "attack": "gmi", "by_attack": {"gmi": metrics(aa_top1=0.25)}}
+    rates = {**metrics(aa_top1=0.25), "aa_top1_low": 0.125, "aa_top1_high": 0.5}
+    confirmed = {**rates, "attack": "gmi", "by_attack": {"gmi": rates}}
     pick = {"pick": "max-privacy-at-drop=3", "trial": "t0001", "search": metrics(aa_top1=0.1)}
     found.document["picks"] = [{**pick, "confirmed": confirmed, "grid": "small-mine.x"}]
     found.document["experiment"] = "faces"
@@ -64,7 +69,25 @@ def test_the_winners_curse_is_among_the_searchs_metrics(document: dict[str, Any]
     points = {point.key: point.value for point in describe_search(document)[0].points()}
     assert points["max-privacy-at-drop_3/search/aa_top1"] == 0.1
     assert points["max-privacy-at-drop_3/confirmed/aa_top1"] == 0.25
+    assert points["max-privacy-at-drop_3/confirmed/aa_top1_high"] == 0.5
     assert points["undefended/search/aa_top1"] == 0.5
+    assert "confirmed mc_all 90.0%" in describe_search(document)[0].note
+    assert "aa_top1 25.0% [12.5–50.0]" in describe_search(document)[0].note
+
+
+def test_a_coefficient_named_steps_does_not_hide_the_steps(document: dict[str, Any]) -> None:
+    document["space"]["steps"] = {"kind": "choice", "low": None, "high": None, "values": [60, 100], "log": False}
+    document["space_order"] = ["steps", "alpha", "lambda3", "omega"]
+    for trial in document["trials"]:
+        trial["coefficients"]["steps"] = 60
+    files = {file.name: file for file in describe_search(document)[0].files}
+    first = next(csv.DictReader(io.StringIO(files["trials.csv"].render().decode())))
+    assert (first["steps"], first["coefficients.steps"]) == ("200", "60")
+    assert [name for name in first if name.startswith("coefficients.")][:2] == [
+        "coefficients.steps",
+        "coefficients.alpha",
+    ]
+    assert files["space.yaml"].render().decode().startswith("steps:")
 
 
 def test_sent_twice_nothing_changes_and_the_grids_runs_stay(document: dict[str, Any], tmp_path: Path) -> None:
@@ -90,6 +113,34 @@ def test_sent_twice_nothing_changes_and_the_grids_runs_stay(document: dict[str, 
     assert len(found) == len(set(found)), "no run is doubled"
     assert sum(key.startswith("trial/mine/") for key in found) == 4
     assert sum(key.startswith("row/") for key in found) == len(grid.document["rows"])
+
+
+def test_a_sync_brings_the_pictures_too_and_twice_it_changes_nothing(tmp_path: Path, capsys: Any) -> None:
+    """What the search itself attached is not taken away by rebuilding the view from the store."""
+    uri, store = f"sqlite:///{tmp_path}/mlflow.db", Store(str(tmp_path / "store"))
+    found = ledger(store, space_of(tmp_path))
+    for number in range(1, 4):
+        found.open(number, {"alpha": float(number), "lambda3": 10.0, "omega": 1.0}, {0: f"finetune-{number}"}, 100)
+        found.point(number, 100, 100, metrics(aa_top1=number / 10), 1.0)
+        found.close(number, "finished")
+    spec = write(tmp_path)
+    files = report_search(found.copy(), tmp_path / "own")
+    sync_search(found.copy(), uri, attachments=files)
+    assert sync_grid(spec, [], store_uri=store.location, tracking=uri, private_images=False) == 0
+    capsys.readouterr()
+    assert {"pareto.png", "search.md", "parallel_coordinates.png", "trials.csv"} <= _files(uri, "search/mine/")
+    assert sync_grid(spec, [], store_uri=store.location, tracking=uri, private_images=False) == 0
+    assert "0 runs created, 0 updated" in capsys.readouterr().out
+
+
+def _files(uri: str, key: str) -> set[str]:
+    """Names of the files that are attached to a run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(experiments, f"tags.`decoygrid.key` = '{key}'")
+    return {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
 def _keys(uri: str) -> list[str]:

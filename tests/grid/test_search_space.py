@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from grid.problems import SpecError
-from grid.search_space import fields_of, filled, load_space, range_problems, rounded, space_names
-from tasks.defenses import DEFENSES
+from grid.search_space import fields_of, filled, load_space, rounded
+from grid.search_space_file import space_names
 from tasks.defenses.gan_id import GANID
 from tests.grid.searching import space_of
 
@@ -28,7 +28,6 @@ def space(line: str, more: str = "") -> str:
 @pytest.mark.parametrize("name", space_names())
 def test_a_shipped_space_fits_its_defense_and_gives_a_reason_for_each_key(name: str) -> None:
     found = load_space(name)
-    assert range_problems(found, DEFENSES[found.defense]()) == []
     assert set(found.reasons) == set(found.domains)
     assert all(len(reason) > 10 for reason in found.reasons.values())
 
@@ -85,13 +84,48 @@ def test_an_unknown_space_and_an_unknown_defense_list_what_there_is(tmp_path: Pa
 
 
 def test_values_that_the_defense_does_not_take_are_named_together(tmp_path: Path) -> None:
-    found = space_of(
-        tmp_path, space('"gamma": tune.uniform(1, 20), "lpri": tune.choice(["ce", "cf"]), "fakes.steps": 0, "lr": 1.0')
+    """With the misspelt keys, each with the file."""
+    said = refused(
+        tmp_path,
+        space(
+            '"gamma": tune.uniform(1, 20), "lpri": tune.choice(["ce", "cf", "cg"]), "fakes.steps": 0, "lr": 1.0, "x": 1'
+        ),
     )
-    said = {problem.place.split("'")[1]: problem.message for problem in range_problems(found, GANID())}
-    assert set(said) == {"gamma", "lpri", "fakes.steps"}
-    assert "20" in said["gamma"]
-    assert "cf" in said["lpri"]
+    lines = said.splitlines()
+    assert len(lines) == 5
+    assert all("mine.py SPACE[" in line for line in lines)
+    assert "['gamma']: holds 20: should be less than or equal to 10" in said
+    assert "['lpri']: holds 'cf': should be 'detached'" in said
+    assert "holds 'cg'" in said
+    assert "['fakes.steps']: holds 0" in said
+    assert "unknown setting of gan_id 'x'" in said
+
+
+@pytest.mark.parametrize("line", ['"steps": tune.uniform(10, 20)', '"fakes.count": tune.loguniform(20, 80)'])
+def test_a_range_of_fractions_over_whole_numbers_is_refused_before_its_trials_fail(tmp_path: Path, line: str) -> None:
+    said = refused(tmp_path, space(line))
+    assert "fractional part" in said
+    assert "use tune.randint or tune.choice" in said
+    whole = space_of(tmp_path, space(line.replace("loguniform", "lograndint").replace("uniform", "randint")))
+    assert len(whole.searched) == 1
+
+
+def test_values_that_only_contradict_each_other_are_left_to_their_trial(tmp_path: Path) -> None:
+    """With replay, alpha and beta may both be 0."""
+    text = space('"alpha": 0.0, "beta": tune.choice([0.0, 1.0]), "replay": 1.0')
+    assert space_of(tmp_path, text).searched == ["beta"]
+
+
+def test_a_protection_that_is_unknown_is_refused_with_the_defense(tmp_path: Path) -> None:
+    said = refused(tmp_path, space('"alpha": tune.uniform(1, 2)', 'DEFENSE = "gan_ie"\nPROTECT = "both"'))
+    assert "did you mean 'gan_id'" in said
+    assert "PROTECT: unknown protect 'both'; choose one of: joint, single" in said
+
+
+def test_a_file_that_is_not_there_is_no_misspelt_name(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "gone.py"), "gone.py"):
+        with pytest.raises(SpecError, match=r"no such file; give the path .* or a shipped space: extended, finetune"):
+            load_space(name)
 
 
 def test_coefficients_are_rounded_to_three_digits_and_stay_in_their_range(tmp_path: Path) -> None:
