@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from analysis.search_parts import Search, State, Trial
@@ -104,7 +105,7 @@ def space_of(search: Search) -> Space:
     """The space of a recorded search, with Tune's domains made again from what the record says of them."""
     found = {name: Domain(d.kind, d.low, d.high, d.values, d.log) for name, d in search.space.items()}
     tune = {name: _tune_domain(domain) for name, domain in found.items() if domain.searched}
-    return Space(search.name, search.defense, None, found, {}, tune)
+    return Space(Path(f"{search.name}.py"), search.defense, None, found, {}, tune)
 
 
 def _problems(table: Table, least: int) -> Iterable[Problem]:
