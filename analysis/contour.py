@@ -126,4 +126,6 @@ def _panel(figure: Figure, panel: Axes, places: Places, metric: str, palette: st
     panel.set_xlabel("alpha")
     panel.set_ylabel("omega × lambda3")
     panel.set_title(f"{TITLES[metric]}, %   ({'low' if metric.startswith('aa') else 'high'} is good)", fontsize=10)
-    figure.colorbar(dots, ax=panel, pad=0.02)
+    bar = figure.colorbar(dots, ax=panel, pad=0.02)
+    if high == low:
+        bar.set_ticks([low], labels=[f"{low:.4g}, all"])

@@ -56,9 +56,13 @@ def parallel_pictures(search: Search) -> dict[str, bytes]:
     bar = figure.colorbar(ScalarMappable(scale, palette), ax=axes, pad=0.01, fraction=0.025, aspect=30)
     bar.set_label(f"{_coloured(search).title}, %", fontsize=9)
     bar.ax.tick_params(labelsize=8)
+    values = {100 * trial.metrics[_coloured(search).metric] for trial in search.finished}
+    if len(values) == 1:
+        bar.set_ticks(list(values), labels=[f"{next(iter(values)):.4g}, all"])
     counts = f"thick: front ({len(front)}); thin: other finished ({len(others)})"
     grey = f"; grey: stopped early ({len(stopped)})" if stopped else ""
-    figure.suptitle(f"{search.name}: {counts}{grey}; on the objectives up is better", fontsize=10)
+    failed = f"; not drawn: failed ({len(search.by_state('failed'))})" if search.by_state("failed") else ""
+    figure.suptitle(f"{search.name}: {counts}{grey}{failed}; on the objectives up is better", fontsize=10)
     png, svg = as_png_and_svg(figure, _STEM, dpi=110)
     return {f"{_STEM}.png": png, f"{_STEM}.svg": svg}
 
@@ -190,7 +194,7 @@ def _draw_axes(axes: Axes, axes_of: Sequence[Axis], coefficients: int) -> None:
     axes.set_xlim(-0.35, len(axes_of) - 0.55)
     axes.set_ylim(-0.03, 1.16)
     axes.set_axis_off()
-    halo = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+    halo = {"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.8}
     for x, axis in enumerate(axes_of):
         axes.plot([x, x], [0, 1], color=_AXIS, linewidth=1.1, zorder=4)
         for place, name in axis.ticks:

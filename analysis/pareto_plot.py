@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.drawing import as_png_and_svg, new_figure
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ACROSS, UP = "mc_all", "aa_top1"
 _STOPPED, _FINISHED, _FRONT, _UNDEFENDED = "#b5b5b5", "#6baed6", "#08519c", "#1a1a1a"
 _PICKS = ("#d62728", "#9467bd", "#e6850e", "#2ca02c", "#8c564b")
+_SIZE = 34  # of a dot, in square points
 _NAMED = 16  # front trials that get their names written beside them
 _STEM = "pareto"
 
@@ -50,7 +51,7 @@ def pareto_pictures(search: Search) -> dict[str, bytes]:
     axes.set_ylabel("attack accuracy AA top-1, %   (← better)")
     axes.set_title(_title(search, outcomes), fontsize=10)
     axes.grid(color="#eeeeee", linewidth=0.6, zorder=0)
-    axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
+    _legend(axes, finished, stopped)
     figure.canvas.draw()  # fixes the layout, in which labels are then placed
     _names(axes, front, outcomes, [*finished, *stopped])
     png, svg = as_png_and_svg(figure, _STEM, dpi=110)
@@ -83,10 +84,22 @@ def _dots(axes: Axes, trials: Sequence[Trial], colour: str, marker: str, label: 
     if not places:
         return
     style: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.6} if marker == "o" else {"linewidths": 1.2}
-    sizes = [34 * (1 + 0.7 * (count - 1)) for count in places.values()]
+    sizes = [_SIZE * (1 + 0.7 * (count - 1)) for count in places.values()]
     order = {_STOPPED: 2.0, _FINISHED: 2.1, _FRONT: 2.3}[colour]
     across, up = zip(*places, strict=True)
     axes.scatter(across, up, s=sizes, c=colour, marker=marker, label=label, zorder=order, **style)
+
+
+def _legend(axes: Axes, *groups: Sequence[Trial]) -> None:
+    """Marks in one size; and why some dots are larger, if some are."""
+    from matplotlib.collections import PathCollection
+
+    if any(len({_place(trial.metrics) for trial in group}) < len(group) for group in groups):
+        axes.plot([], [], " ", label="larger: several trials in one place")
+    legend = axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([_SIZE])
 
 
 def _line(axes: Axes, front: Sequence[Trial]) -> None:
@@ -111,7 +124,7 @@ def _outcome(axes: Axes, name: str, colour: str, outcome: Outcome) -> None:
     undefended = name == "undefended"
     style: dict[str, Any] = {"markersize": 14 if undefended else 10, "marker": "*" if undefended else "D", "zorder": 4}
     seen = _place(outcome.search)
-    axes.plot(*seen, **style, markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.6)
+    axes.plot(*seen, **style, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.6)
     if outcome.confirmed is None or not _drawable(outcome.confirmed):
         return
     (x, y), ((left, right), (low, high)) = _place(outcome.confirmed), _ends(outcome.confirmed)
@@ -162,13 +175,23 @@ def _names(
             entries.append((place, ", ".join(trial.id for trial in trials), _ends(trials[0].metrics), _FRONT))
     if entries:
         places, names, bars, colours = zip(*entries, strict=True)
-        place_names(axes, places, names, bars, colours, sorted({_place(trial.metrics) for trial in dots} | drawn))
+        avoid = {_place(trial.metrics) for trial in dots} | drawn | set(_arrows(outcomes))
+        place_names(axes, places, names, bars, colours, sorted(avoid))
         for text in axes.texts:  # on white: the other dots lie where they lie
             text.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4})
 
 
+def _arrows(outcomes: Sequence[tuple[str, str, Outcome]]) -> Iterator[Place]:
+    """Points along the arrows, so that no name lies on one."""
+    for _, _, outcome in outcomes:
+        if outcome.confirmed and _drawable(outcome.confirmed):
+            (x0, y0), (x1, y1) = _place(outcome.search), _place(outcome.confirmed)
+            yield from ((x0 + share * (x1 - x0), y0 + share * (y1 - y0)) for share in (0.25, 0.5, 0.75))
+
+
 def _title(search: Search, outcomes: Sequence[tuple[str, str, Outcome]]) -> str:
-    confirmed = any(outcome.confirmed for _, _, outcome in outcomes)
+    confirmed = [outcome.confirmed for _, _, outcome in outcomes if outcome.confirmed]
     text = f"{search.name}: {search.algorithm}, scheduler {search.scheduler}, {len(search.trials)} trials"
     hollow = "hollow: as the search saw it (second evaluator, validation)"
-    return f"{text}\n{hollow}" + (" → full: confirmed (F_E, test split)" if confirmed else "")
+    bars = "; bars: 95% interval" if any(f"{UP}_low" in metrics for metrics in confirmed) else ""
+    return f"{text}\n{hollow}" + (f" → full: confirmed (F_E, test split){bars}" if confirmed else "")

@@ -86,6 +86,39 @@ def test_an_arrow_leads_from_the_search_to_what_was_confirmed(document: dict[str
     assert arrows[0] > arrows[1]
 
 
+def test_pareto_says_what_bars_and_larger_dots_are(document: dict[str, Any]) -> None:
+    shown = words(pareto_pictures(read_search(document))["pareto.svg"])
+    assert "bars: 95% interval" in shown
+    assert "larger" not in shown, "all lie apart"
+    first = next(trial for trial in document["trials"] if trial["state"] == "finished")
+    twice = document | {"trials": [*document["trials"], first | {"id": "again"}]}
+    assert "larger: several trials in one place" in words(pareto_pictures(read_search(twice))["pareto.svg"])
+    alone = document | {"trials": [first], "picks": [], "front": [first["id"]]}
+    bare = words(pareto_pictures(read_search(alone))["pareto.svg"])
+    assert "bars" not in bare, "no interval is drawn"
+
+
+def test_a_rate_that_does_not_vary_has_one_tick_and_no_made_up_scale(document: dict[str, Any]) -> None:
+    flat = copy.deepcopy(document)
+    for trial in flat["trials"]:
+        trial["metrics"]["aa_top1"] = 0.5
+    search = read_search(flat)
+    for name in ("parallel_coordinates", "contour"):
+        shown = words(DRAWN[name](search)[f"{name}.svg"]).splitlines()
+        assert "50, all" in shown, name
+        assert not [text for text in shown if re.fullmatch(r"50\.[1-9]|51(\.0)?", text)], name
+
+
+def test_parallel_coordinates_count_what_is_not_drawn(document: dict[str, Any]) -> None:
+    failed = [trial for trial in document["trials"] if trial["state"] == "failed"]
+    shown = words(parallel_pictures(read_search(document))["parallel_coordinates.svg"])
+    assert f"not drawn: failed ({len(failed)})" in shown
+    others = [trial for trial in document["trials"] if trial["state"] != "failed"]
+    assert "failed" not in words(
+        parallel_pictures(read_search(document | {"trials": others}))["parallel_coordinates.svg"]
+    )
+
+
 def test_a_limit_on_the_loss_of_accuracy_is_drawn(document: dict[str, Any]) -> None:
     shown = words(pareto_pictures(read_search(document | {"max_drop": 3.0}))["pareto.svg"])
     assert "limit: 3 points below undefended" in shown
