@@ -13,6 +13,9 @@ from benchmarks import search_replay
 from benchmarks.replay import Run, Strategy, replay
 from benchmarks.replay_report import BASELINE, places, replay_csv, replay_markdown, saved_steps, verdict
 from benchmarks.search_table import Table
+from grid.search_options import SearchOptions, check_search
+from grid.spec_parser import load_spec
+from grid.spec_source import SPECS
 from grid.store import Store
 from tests.analysis.search_lab import record
 from tests.benchmarks.tables import lab_document, lab_table
@@ -90,6 +93,17 @@ def test_with_nothing_to_compare_it_says_so(table: Table, runs: dict[Strategy, l
     page = replay_markdown(table, {HALVED: runs[HALVED]})
     assert "Nothing to compare" in page
     assert "No strategy here stops trials" in replay_markdown(table, {BASELINE: runs[BASELINE]})
+
+
+def test_the_shipped_spec_records_the_table_that_is_replayed_by_default() -> None:
+    """With the options that its first lines and the benchmark's docstring name, on labels of the search."""
+    options = SearchOptions("finetune_reduced", 200, "random", "none", picks=("none",), seed=100)
+    checked = check_search("orl_search_table", [], options)
+    assert checked.name == search_replay.SEARCH
+    assert set(checked.study.labels) <= set(load_spec("orl_search").labels)
+    for text in (str(search_replay.__doc__), (SPECS / "orl_search_table.yaml").read_text()):
+        assert "--algorithm random --scheduler none --trials 200" in text
+        assert "--seed 100 --pick none" in text
 
 
 def test_the_command_writes_its_files_and_writes_them_again_alike(tmp_path: Path) -> None:
