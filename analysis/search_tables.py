@@ -143,7 +143,7 @@ def remarks(search: Search) -> Iterator[str]:
     if search.by_state("stopped"):
         yield "Trials that the scheduler stopped count as stopped, and never stand on the front."
     if {"omega", "lambda3"} <= set(search.searched):
-        yield "Of omega and lambda3 only the product counts: trials with equal products differ by chance."
+        yield "Of omega and lambda3 only the product counts: the same product, split in another way, is the same model."
     if outside := [trial.id for trial in search.undominated if trial.id not in set(search.front)]:
         yield f"Undominated, but not on the front that the search recorded (its limit): {', '.join(outside)}."
     unsure = [trial.id for trial in search.front_trials if _unsure(trial.metrics)]
@@ -152,6 +152,8 @@ def remarks(search: Search) -> Iterator[str]:
     names = [pick.name for pick in search.picks if pick.outcome.confirmed and _unsure(pick.outcome.confirmed)]
     if names:
         yield f"Confirmed with a target conf. below {percent(CONVERGED)}%: {', '.join(names)}: {NOT_CONVERGED}."
+    if stale := [f"{pick.name} ({pick.trial})" for pick in search.picks if pick.trial not in search.front]:
+        yield f"Picked before later trials; not on the front of all of them: {', '.join(stale)}."
     if running := search.by_state("running"):
         yield f"The search is not over: {len(running)} trials run or were cut off."
 

@@ -157,9 +157,9 @@ def _known(
     tried = [{name: trial["coefficients"][name] for name in checked.space.searched} for trial in known]
     first = [chosen for chosen in trained if chosen not in tried]
     if earlier:
-        say.print(f"{len(earlier)} trials of earlier searches tell {options.algorithm} something", markup=False)
+        say.print(f"trials of earlier searches that tell {options.algorithm} something: {len(earlier)}", markup=False)
     if first:
-        say.print(f"{len(first)} sets of coefficients that grids have trained are tried first", markup=False)
+        say.print(f"sets of coefficients that grids have trained, tried first: {len(first)}", markup=False)
     return earlier, first
 
 

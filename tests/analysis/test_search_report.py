@@ -166,6 +166,15 @@ def test_the_report_is_the_same_from_the_store_which_sorts_keys(document: dict[s
     assert read_search(kept).searched == order[:-1]
 
 
+def test_a_pick_that_later_trials_dominate_says_so(document: dict[str, Any]) -> None:
+    search = read_search(document)
+    other = next(trial for trial in search.finished if trial.id not in search.front)
+    assert "Picked before later trials" not in search_markdown(search)
+    stale = [document["picks"][0] | {"trial": other.id}]
+    text = search_markdown(read_search(document | {"picks": stale}))
+    assert f"not on the front of all of them: {stale[0]['pick']} ({other.id})." in text
+
+
 def test_a_pick_that_waits_for_its_grid_says_so(document: dict[str, Any]) -> None:
     waiting = [document["picks"][0] | {"confirmed": None}]
     text = picks_table(read_search(document | {"picks": waiting, "undefended": None}))
