@@ -48,7 +48,7 @@ ui: $(VENV)/.installed  ## MLflow in the browser, on this machine only
 
 clean:  ## remove caches and build leftovers; .venv, results and the store stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find analysis grid search_spaces tasks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find analysis benchmarks grid search_spaces tasks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

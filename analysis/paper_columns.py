@@ -43,7 +43,9 @@ class Defended(NamedTuple):
         """A fine-tune by eq. 7-10 on both kinds of samples or on the private ones, without any extension."""
         form = self.settings.get("lpri", GANDefense.model_fields["lpri"].default)
         as_printed = form == "detached" or (self.of("gamma") == 0 and form != "unlikelihood")  # then all cross-entropy
-        return as_printed and self.of("alpha") > 0 and self.of("replay") == 0 and self.of("rounds") == 1
+        extended = self.of("replay") > 0 or self.of("rounds") > 1 or bool(self.settings.get("more_gans"))
+        fisher = self.settings.get("fisher", "empirical") == "empirical" and self.of("fisher_augmented") == 0
+        return as_printed and self.of("alpha") > 0 and fisher and not extended
 
     @property
     def consolidates(self) -> bool:

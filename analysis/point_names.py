@@ -41,7 +41,7 @@ def place_names(
     colours: Sequence[str],
     avoid: Sequence[Place] = (),
 ) -> list[Box]:
-    """Write each name near its point where it covers least: other names first, then points, then bars.
+    """Write each name near its point where it covers least: other texts first, then points, then bars.
 
     places, bars: points and the ends of their error bars in data coordinates; colours: of the names; avoid: further
     points, without names. The layout has to be drawn. Returns the names' boxes in pixels. A name away from its point
@@ -57,7 +57,8 @@ def place_names(
     marks = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in [*dots, *unnamed]]
     lines = [box for place, ends in zip(places, bars, strict=True) for box in _bar_boxes(to_pixels, place, ends)]
     frame = Box(*axes.bbox.extents)
-    taken: list[Box] = []
+    taken = [Box(*text.get_window_extent().extents) for text in axes.texts]
+    there = len(taken)
     for name, dot, place, colour in zip(names, dots, places, colours, strict=True):
         width = TextPath((0, 0), name, size=_SIZE, prop=FontProperties()).get_extents().width * scale
         size = (width + 2 * _AIR, 1.25 * _SIZE * scale)
@@ -78,7 +79,7 @@ def place_names(
             arrowprops=arrow if away >= _LEADER else None,
             zorder=5,
         )
-    return taken
+    return taken[there:]
 
 
 def _candidates(dot: Place, size: Place) -> Iterator[tuple[Box, float]]:

@@ -1,6 +1,6 @@
 """Write grid/durations.json, the shipped durations, from a store or exported records.
 
-    python benchmarks/durations.py docs/results/records
+    python -m benchmarks.durations docs/results/records
 
 Median seconds of stages with the same settings, on the machine that the records come from (2 CPU cores, one
 thread a stage, two stages at a time). `decoygrid plan` and the ETA use them until this machine has its own.

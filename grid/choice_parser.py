@@ -188,7 +188,12 @@ class ChoiceParser:
         kind = DEFENSES[entry.name]
         settings = merged(self.budget.get("defenses", {}).get(entry.name, {}), entry.settings)
         for name, field in kind.model_fields.items():
+            own = join_place(entry.place, name)
             if field.annotation is GANChoice:
-                settings[name] = self._gan(settings.get(name, "wgan"), join_place(entry.place, name))
+                settings[name] = self._gan(settings.get(name, "wgan"), own)
+            elif field.annotation == tuple[GANChoice, ...]:
+                given_gans = settings.get(name, [])
+                several = given_gans if isinstance(given_gans, list) else [given_gans]
+                settings[name] = tuple(self._gan(gan, join_place(own, i)) for i, gan in enumerate(several))
         checked = check_settings(kind, settings, entry.place, self.problems)
         return checked if isinstance(checked, Defense) else None

@@ -8,6 +8,7 @@ from typing import get_args
 
 from tasks.defenses import DEFENSES
 from tasks.defenses.defense import Defense
+from tasks.gan import GANS
 from tasks.models.wrapped import Gradient
 
 # The words that the grid itself puts behind a defense's name (a test asks every defense for more).
@@ -20,6 +21,9 @@ EXTENSIONS = (
     "no_l_pri",
     "no_l_pub",
     "no_l_cl",
+    "fisher_sampled",
+    "fisher_augmented",
+    *(f"{gan}_fakes" for gan in GANS),
     "public_pretraining",
     "head_only",
     "epsilon_inf",

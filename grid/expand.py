@@ -229,7 +229,7 @@ class _Rows:
 
 
 def _what(stage: Stage) -> str:
-    return "fakes" if stage.kind == "fakes" else "photographs"
+    return "photographs" if stage.kind == "photographs" else "fakes"
 
 
 def _once(gans: list[GANEntry]) -> tuple[GANEntry, ...]:

@@ -147,8 +147,11 @@ def numerics_of(stage: Stage) -> Iterator[None]:
         torch.backends.cudnn.benchmark = False
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     amp = torch.autocast("cuda", torch.bfloat16, enabled=stage.numerics == "cuda_amp")
-    with amp, threadpool_limits(stage.threads):  # numpy's and scipy's BLAS follow no torch setting
-        yield
+    try:
+        with amp, threadpool_limits(stage.threads):  # numpy's and scipy's BLAS follow no torch setting
+            yield
+    finally:
+        torch.set_flush_denormal(False)  # what runs in this process afterwards has IEEE arithmetic again
 
 
 def _write_curves(curves: list[dict[str, float]], path: Path) -> None:

@@ -101,6 +101,7 @@ class Trial:
         stored = any(store.done(key) is not None for key in self._stages)
         self._next = len(self._rungs) - 1 if stored else min(len(curve), len(self._rungs) - 1)
         self._prepared = False
+        self._left: dict[str, int] = {}  # by stage, the steps that another process had left behind
 
     @property
     def finished(self) -> bool:
@@ -116,7 +117,7 @@ class Trial:
         self._prepare()
         step = self._rungs[self._next]
         for stage in self._stages.values():
-            if step == self._rungs[-1] or self._steps_of(stage) < step:
+            if step == self._rungs[-1] or self._steps_left(stage) < step:
                 self._run(stage, partial(RungContext, pause_at=step))
         metrics = measure(self._study, self._store, self._sources, self._networks(), self.targets)
         self._next += 1
@@ -149,10 +150,12 @@ class Trial:
         if outcome.record is not None and not all(map(math.isfinite, outcome.record["metrics"].values())):
             raise TrialError(f"{stage.key}: the fine-tune has diverged, a metric of its record is not finite")
 
-    def _steps_of(self, stage: Stage) -> int:
-        """Steps that a stage has behind it: a killed trial may have left some stages at the rung already."""
-        data = self._store.checkpoints(stage.key, "reader").read()
-        return 0 if data is None else int(checkpoints.unpack(data)["step"])
+    def _steps_left(self, stage: Stage) -> int:
+        """Steps that a stage had behind it before this process met it: a killed trial may have been further on."""
+        if stage.key not in self._left:
+            data = self._store.checkpoints(stage.key, "reader").read()
+            self._left[stage.key] = 0 if data is None else int(checkpoints.unpack(data)["step"])
+        return self._left[stage.key]
 
     def _networks(self) -> dict[str, Network]:
         """The fine-tunes as they are now, by key: whole ones from the store, paused ones from their checkpoints."""
@@ -181,13 +184,12 @@ def measure(
     load = partial(_context, store=store, sources=sources)
     with numerics_of(study.victim):
         second = study.second.network(load(study.second))
-        held = _held(study, load)
-        victim = study.victim.network(load(study.victim))
+        held = held_images(study, load)
         found = []
         for label, stage in targets.items():
             attack = study.attack(study.victim, label)
             with _attacking(attack, store, sources) as ctx:
-                warm = _warm(attack, victim, ctx)
+                warm = _warm(attack, study, load, ctx)
                 found.append(probe.measure_target(attack, networks[stage.key], second, held, warm, ctx))
     return {name: sum(outcome[name] for outcome in found) / len(found) for name in found[0]}
 
@@ -198,7 +200,8 @@ def measure_undefended(study: Study, store: Store, sources: Mapping[str, Path]) 
     return measure(study, store, sources, networks, dict.fromkeys(study.labels, study.victim))
 
 
-def _held(study: Study, load: Callable[[Stage], Context]) -> probe.Held:
+def held_images(study: Study, load: Callable[[Stage], Context]) -> probe.Held:
+    """What MC is measured on; `load` gives a context for reading a stage's product."""
     val, train = (study.world.split(part, "private") for part in ("val", "train"))
     images, labels = val.tensors(load(val))
     if study.target_images == "validation split":
@@ -210,9 +213,9 @@ def _held(study: Study, load: Callable[[Stage], Context]) -> probe.Held:
 _WARM: dict[str, torch.Tensor] = {}  # of this process: the same for every trial of a search
 
 
-def _warm(attack: GMI, victim: Network, ctx: Context) -> torch.Tensor:
+def _warm(attack: GMI, study: Study, load: Callable[[Stage], Context], ctx: Context) -> torch.Tensor:
     if attack.key not in _WARM:
-        _WARM[attack.key] = probe.start_points(attack, victim, ctx)
+        _WARM[attack.key] = probe.start_points(attack, study.victim.network(load(study.victim)), ctx)
     return _WARM[attack.key]
 
 

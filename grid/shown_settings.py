@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,10 +16,12 @@ from tasks.stage import Stage
 def flat(settings: BaseModel) -> dict[str, Any]:
     """Settings of a defense as plain values: `fakes: {count: 8}` becomes `fakes_count: 8`, `gan: cgan` `gan: cgan`."""
     found: dict[str, Any] = {}
-    for name in type(settings).model_fields:
+    for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         if isinstance(value, GANChoice):
             found |= gan_settings(value, name)
+        elif field.annotation == tuple[GANChoice, ...]:
+            found |= _several(value, name)
         elif isinstance(value, BaseModel):
             found |= {f"{name}_{inner}": item for inner, item in flat(value).items()}
         else:
@@ -30,6 +32,14 @@ def flat(settings: BaseModel) -> dict[str, Any]:
 def gan_settings(gan: GANChoice, name: str = "gan") -> dict[str, Any]:
     """A GAN's structure under the name of the setting, its own settings behind it: `gan_width`."""
     return {name: gan.name, **{f"{name}_{setting}": value for setting, value in gan.settings.items()}}
+
+
+def _several(gans: Sequence[GANChoice], name: str) -> dict[str, Any]:
+    """Structures joined by +, settings of each behind its number: `more_gans_1_width`; nothing where there is none."""
+    found = {name: "+".join(gan.name for gan in gans)} if gans else {}
+    for number, gan in enumerate(gans, 1):
+        found |= {f"{name}_{number}_{setting}": value for setting, value in gan.settings.items()}
+    return found
 
 
 def plain_fields(stage: Stage) -> dict[str, Any]:

@@ -137,8 +137,8 @@ class World:
         return stage
 
     def structure_behind(self, target: Model) -> str:
-        """The registry's name of the GAN that a target's fakes are from; empty if there is none."""
-        return next((self.gans[key][0] for key in target.closure() if key in self.gans), "")
+        """The registry's names of the GANs that a target's fakes are from, joined by +; empty if there is none."""
+        return "+".join(dict.fromkeys(self.gans[key][0] for key in target.closure() if key in self.gans))
 
     def defender(self, seed: int, place: str, attackers_gan: GANChoice | None = None) -> Defender:
         """All that the defender of this victim has; `place` is where the spec asks for the defense."""

@@ -10,8 +10,8 @@ from tasks.defenses.defense import Defender, Defense, Protected
 from tasks.finetune.finetune import Finetune, Pair
 from tasks.finetune.fisher import Fisher
 from tasks.finetune.settings import FinetuneSettings
-from tasks.gan.gan import GAN, GANChoice
-from tasks.inversion.fakes import Fakes, Samples
+from tasks.gan.gan import GANChoice
+from tasks.inversion.fakes import Fakes, MixedFakes, Samples
 from tasks.inversion.settings import FakesSettings
 from tasks.models.classifier import Model
 
@@ -38,6 +38,8 @@ class FinetuneDefense(FinetuneSettings, Defense):
             "no_l_pri": self.alpha == 0,
             "no_l_pub": self.beta == 0,
             "no_l_cl": not self.consolidates,
+            "fisher_sampled": self.consolidates and self.fisher == "sampled",
+            "fisher_augmented": self.consolidates and self.fisher_augmented > 0,
         }
         return tuple(name for name, there in named.items() if there)
 
@@ -89,6 +91,9 @@ class GANDefense(FinetuneDefense):
     """Samples are inversed with a GAN (eq. 5-6); a subclass says with which."""
 
     fakes: FakesSettings = Field(default_factory=FakesSettings, description="how the fakes are made (eq. 5-6)")
+    more_gans: tuple[GANChoice, ...] = Field(
+        (), description="extension: each of these GANs makes as many fakes again, and all are taken together"
+    )
     rounds: int = Field(
         1, ge=1, le=10, description="extension: times that the model so far is inverted and fine-tuned again"
     )
@@ -99,12 +104,13 @@ class GANDefense(FinetuneDefense):
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        return (*super().extensions, *([f"rounds{self.rounds}"] if self.rounds > 1 else []))
+        rounds = [f"rounds{self.rounds}"] if self.rounds > 1 else []
+        return (*super().extensions, *(f"{gan.name}_fakes" for gan in self.more_gans), *rounds)
 
-    def private_samples(self, defender: Defender, model: Model, label: int) -> Fakes:
+    def private_samples(self, defender: Defender, model: Model, label: int) -> Samples:
         return self._fakes(defender, model, label)
 
-    def public_samples(self, defender: Defender, decoy: int) -> Fakes:
+    def public_samples(self, defender: Defender, decoy: int) -> Samples:
         return self._fakes(defender, defender.public_classifier, decoy)
 
     def protect(self, defender: Defender, labels: tuple[int, ...]) -> Protected:
@@ -118,7 +124,8 @@ class GANDefense(FinetuneDefense):
             found = Protected(self.finetuned(defender, found.target, pairs), pairs)
         return found
 
-    def _fakes(self, defender: Defender, model: Model, label: int) -> Fakes:
-        gan: GAN = defender.make_gan(self.structure(defender))
-        settings = self.fakes.fields_of(FakesSettings)
-        return Fakes(model=model, label=label, gan=gan, **settings, **defender.common)
+    def _fakes(self, defender: Defender, model: Model, label: int) -> Samples:
+        gans = {gan.key: gan for gan in map(defender.make_gan, (self.structure(defender), *self.more_gans))}
+        settings = {**self.fakes.fields_of(FakesSettings), **defender.common}
+        parts = tuple(Fakes(model=model, label=label, gan=gan, **settings) for gan in gans.values())
+        return parts[0] if len(parts) == 1 else MixedFakes(parts=parts, **defender.common)

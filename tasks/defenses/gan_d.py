@@ -28,7 +28,7 @@ class GAND(GANDefense):
 
     @property
     def generators(self) -> tuple[GANChoice, ...]:
-        return (self.otherwise,)
+        return (self.otherwise, *self.more_gans)
 
     def structure(self, defender: Defender) -> GANChoice:
         return defender.attackers_gan or self.otherwise

@@ -20,7 +20,7 @@ class GANID(GANDefense):
 
     @property
     def generators(self) -> tuple[GANChoice, ...]:
-        return (self.gan,)
+        return (self.gan, *self.more_gans)
 
     def structure(self, defender: Defender) -> GANChoice:
         return self.gan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.context import Context
 from tasks.gan.gan import GAN
@@ -47,6 +47,29 @@ class Fakes(FakesSettings, Samples):
 
     def run(self, ctx: Context) -> Metrics:
         return making.make_fakes(self, ctx)
+
+    def images(self, ctx: Context) -> torch.Tensor:
+        return making.read_images(ctx.load(self))
+
+
+class MixedFakes(Samples):
+    """Fakes of one label by several GANs, taken together in the order of `parts`: an extension of sec. IV-B."""
+
+    kind: ClassVar = "mixed_fakes"
+    version: ClassVar = 1
+    group: ClassVar[Group] = "inversion"
+
+    parts: tuple[Fakes, ...] = Field(min_length=2, description="fakes of one label of one model, each by another GAN")
+    role: Role = "defender"
+
+    @model_validator(mode="after")
+    def _of_one_label(self) -> Self:
+        if len({(part.model.key, part.label) for part in self.parts}) > 1:
+            raise ValueError("parts must be fakes of one label of one model")
+        return self
+
+    def run(self, ctx: Context) -> Metrics:
+        return making.mix_fakes(self, ctx)
 
     def images(self, ctx: Context) -> torch.Tensor:
         return making.read_images(ctx.load(self))

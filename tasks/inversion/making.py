@@ -15,7 +15,7 @@ from tasks.models.training import predict
 from tasks.stage import Metrics
 
 if TYPE_CHECKING:
-    from tasks.inversion.fakes import Fakes
+    from tasks.inversion.fakes import Fakes, MixedFakes
 
 
 def make_fakes(stage: Fakes, ctx: Context) -> Metrics:
@@ -34,6 +34,17 @@ def make_fakes(stage: Fakes, ctx: Context) -> Metrics:
         "mean_loss": found.losses.mean().item(),
         "passes": float(found.passes.sum()),
     }
+
+
+def mix_fakes(stage: MixedFakes, ctx: Context) -> Metrics:
+    """Write images.safetensors: images uint8 (n, c, s, s) and scores (n,) of all parts, one part after the other."""
+    found = [ctx.load(part).tensors("images.safetensors") for part in stage.parts]
+    product = {name: torch.cat([part[name] for part in found]).contiguous() for name in ("images", "scores")}
+    save_file(product, ctx.out / "images.safetensors")
+    rates = [ctx.load(part).metrics["label_rate"] for part in stage.parts]
+    counts = [len(part["scores"]) for part in found]
+    hits = sum(rate * count for rate, count in zip(rates, counts, strict=True))
+    return {"label_rate": hits / sum(counts), "mean_score": product["scores"].mean().item()}
 
 
 def read_images(artifact: Artifact) -> torch.Tensor:

@@ -18,6 +18,8 @@ TERMS: dict[str, dict[str, Any]] = {
     "replayed": {"replay": 1.0},
     "literal": {"lpri": "literal"},
     "two rounds": {"rounds": 2},
+    "fakes of two GANs": {"more_gans": "stylegan"},
+    "a sampled Fisher": {"fisher": "sampled"},
     "no l_pub": {"beta": 0.0},
     "focal": {},
     "ce": {"gamma": 0.0},

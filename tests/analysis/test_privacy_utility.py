@@ -16,7 +16,7 @@ from PIL import Image
 from analysis import privacy_utility_picture
 from analysis.comparison import compare
 from analysis.drawing import new_figure
-from analysis.point_names import place_names
+from analysis.point_names import Box, place_names
 from analysis.privacy_utility import points, privacy_utility_csv
 from analysis.privacy_utility_picture import PANELS, privacy_utility_pictures
 from analysis.records import read_records
@@ -141,7 +141,22 @@ def test_a_name_keeps_off_points_that_have_none() -> None:
     place = (50.0, 50.0)
     still = [((50.0, 50.0), (50.0, 50.0))]
     (first,) = place_names(axes, [place], ["gan_id"], still, ["black"])
+    axes.texts[0].remove()
     dot = (first.left + first.right) / 2, (first.low + first.high) / 2
     (moved,) = place_names(axes, [place], ["gan_id"], still, ["black"], [axes.transData.inverted().transform(dot)])
     assert moved != first
     assert not (moved.left <= dot[0] <= moved.right and moved.low <= dot[1] <= moved.high)
+
+
+def test_a_name_keeps_off_what_is_written_there_already() -> None:
+    figure = new_figure(width=5, height=4.2)
+    axes = figure.subplots()
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    figure.canvas.draw()
+    place, still = (90.0, 2.0), [((90.0, 90.0), (2.0, 2.0))]
+    (free,) = place_names(axes, [place], ["gan_id"], still, ["black"])
+    axes.texts[0].remove()
+    written = axes.text(*axes.transData.inverted().transform((free.left, free.low)), "good")
+    (moved,) = place_names(axes, [place], ["gan_id"], still, ["black"])
+    assert moved.overlap(Box(*written.get_window_extent().extents)) == 0
+    assert free.overlap(Box(*written.get_window_extent().extents)) > 0

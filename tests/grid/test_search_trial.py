@@ -223,12 +223,11 @@ def test_a_spec_that_cannot_be_searched_is_refused(tmp_path: Path, changes: dict
 
 
 def test_a_space_for_joint_models_is_not_taken_for_single_ones(tmp_path: Path) -> None:
-    text = 'from ray import tune\nPROTECT = "joint"\nSPACE = {"alpha": tune.uniform(1, 2), "beta": 1e9}\n'
+    text = 'from ray import tune\nPROTECT = "joint"\nSPACE = {"alpha": tune.uniform(1, 2)}\n'
     with pytest.raises(SpecError) as caught:
         study(tmp_path, text)
     said = json.dumps([problem.message for problem in caught.value.problems])
     assert "is for 'joint'" in said
-    assert "1000000000.0" in said, "all problems at once"
 
 
 def test_the_shared_work_has_names(bench: Bench) -> None:

@@ -1,0 +1,99 @@
+"""The bare loop does the same work as a search's trial, to the digit; and what the figures of the benchmark mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import search_overhead
+from benchmarks.bare_tune import Bare, Clocks
+from benchmarks.search_overhead import Pair, figures, report
+from benchmarks.search_table import read_table
+from grid.search_driver import Driver
+from grid.search_proposals import make_proposals
+from grid.search_trial import Trial, measure_undefended, rungs_of
+from grid.spec_parser import load_spec
+from grid.store import Store
+from tests.grid.searching import GOALS, build, ledger, study
+
+CHOSEN = {"alpha": 2.34, "lambda3": 45.6, "omega": 1.0}
+
+
+def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path) -> None:
+    """Same fine-tune, same rungs, same measurements: otherwise the two are not to be compared."""
+    found, shared = study(tmp_path, labels=[3])
+    build(shared, store := Store(str(tmp_path / "store")))
+    reported: list[dict[str, float]] = []
+    bare = Bare(found, store.location, shared.sources)
+    before = {path for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    for _ in range(2):  # the second one meets what the first one loaded
+        reported.clear()
+        bare.run(CHOSEN, reported.append)
+    assert {path for path in (tmp_path / "store").rglob("*") if path.is_file()} == before, "it writes nothing"
+    work = [point.pop("work") for point in reported]
+    assert work == sorted(work)
+    assert work[0] > 0
+    trial = Trial(found, CHOSEN, store, shared.sources)
+    expected: list[dict[str, Any]] = []
+    while not trial.finished:
+        expected.append(trial.advance())
+    assert len(reported) == len(expected) == len(rungs_of(5))
+    assert reported == [{name: point[name] for name in reported[0]} for point in expected]
+    assert set(reported[0]) == {"mc_all", "mc_target", "aa_top1", "aa_top5", "target_confidence"}
+
+
+def test_a_recorded_search_is_a_table_that_counts_steps_as_trials_do(tmp_path: Path) -> None:
+    """By the real driver and the real trials: what benchmarks/search_replay.py reads is what a search writes."""
+    found, shared = study(tmp_path)
+    build(shared, store := Store(str(tmp_path / "store")))
+    record = ledger(store, found.space, GOALS)
+    record.document |= {"scheduler": "none"}
+    record.document["undefended"] = {"search": measure_undefended(found, store, {}), "confirmed": None}
+    proposals = make_proposals("random", found.space, GOALS, record.undefended, 0, 2, ())
+    driver = Driver(
+        found, found.space, GOALS, record, proposals, store, 2, halving=False, said=print, changed=lambda: None
+    )
+    steps: list[list[int]] = []
+    while (config := driver.next("ticket")) is not None:
+        trial = Trial(found, config["coefficients"], store, shared.sources)
+        steps.append([])
+        while not trial.finished:
+            result = trial.advance()
+            steps[-1].append(result["steps"])
+            driver.reported("ticket", result)
+        driver.ended("ticket", result)
+    table = read_table(record.copy(), 2)
+    assert [[table.steps_at(point, rung) for rung in (1, 2, 3)] for point in table.points] == steps == [[4, 6, 10]] * 2
+    assert set(table.space.tune) == set(found.space.tune)
+    for name, domain in table.space.tune.items():
+        assert vars(domain).keys() == vars(found.space.tune[name]).keys()
+        assert (domain.lower, domain.upper) == (found.space.tune[name].lower, found.space.tune[name].upper)
+
+
+def test_figures_leave_out_the_first_trial_of_a_block() -> None:
+    ours = Clocks(0.0, [30.0, 36.0, 42.0], [])
+    bare = Clocks(100.0, [120.0, 125.0, 128.0], [19.0, 3.5, 2.5])
+    found = figures(Pair(ours, bare))
+    assert (found.ours, found.bare, found.work) == (6.0, 4.0, 3.0)
+    assert found.ratio == 1.5
+
+
+def test_the_report_has_medians_and_ranges() -> None:
+    pairs = [Pair(Clocks(0, [0, end], []), Clocks(0, [0, 4.0], [9.0, 3.0])) for end in (6.0, 4.0, 5.0)]
+    lines = report([figures(pair) for pair in pairs], 2).splitlines()
+    assert lines[0] == "| 3 pairs of 2 trials | median | range |"
+    assert "| ratio | 1.25 | 1.00–1.50 |" in lines
+    assert "| difference | 1.00 s | 0.00–2.00 s |" in lines
+    assert "| beyond them, decoygrid search | 2.00 s | 1.00–3.00 s |" in lines
+    assert "| beyond them, bare Tune loop | 1.00 s | 1.00–1.00 s |" in lines
+
+
+def test_bad_input_is_said_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--spec", "orl_search", "--space", "finetune_reduced", "--trials", "1", "--pairs", "0"]
+    assert search_overhead.main(arguments) == 2
+    told = capsys.readouterr().err
+    for said in ("--trials: must be at least 2", "--pairs: must be at least 1", "labels: must be one, got [2, 7"):
+        assert said in told
+    assert load_spec(str(search_overhead.SPEC)).name == "search_overhead"
