@@ -141,12 +141,13 @@ def _pairs(study: Study, shared: SharedWork, store: Store, trials: int, pairs: i
         chosen = [study.space.complete(proposals.ask("", number) or {}) for number in range(1, trials + 1)]
         clocks: dict[bool, Clocks] = {}
         for ours in (True, False) if seed % 2 else (False, True):
-            print(f"pair {seed + 1}, {'decoygrid search' if ours else 'bare Tune loop'}", file=sys.stderr)
             if ours:
                 clocks[ours] = _run_ours(study, shared, store, undefended, seed, trials)
             else:
                 clocks[ours] = run_bare(study, store.location, shared.sources, chosen)
         found.append(Pair(clocks[True], clocks[False]))
+        one = figures(found[-1])
+        print(f"pair {seed + 1} of {pairs}: {one.ours:.2f} s against {one.bare:.2f} s a trial", file=sys.stderr)
     return found
 
 
