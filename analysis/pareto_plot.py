@@ -29,15 +29,15 @@ def pareto_pictures(search: Search) -> dict[str, bytes]:
     of all objectives, the line of those that are undominated in the two drawn ones, and for each pick an arrow from
     what the search saw to what was confirmed.
     """
-    finished = [trial for trial in search.finished if _drawable(trial.metrics)]
+    finished = [trial for trial in search.finished if drawable(trial.metrics)]
     if not finished:
         return {}
     figure = new_figure(width=8.6, height=6.2)
     axes = figure.subplots()
-    stopped = [trial for trial in search.by_state("stopped") if _drawable(trial.metrics)]
+    stopped = [trial for trial in search.by_state("stopped") if drawable(trial.metrics)]
     _dots(axes, stopped, _STOPPED, "x", f"stopped early ({len(stopped)})")
     _dots(axes, finished, _FINISHED, "o", f"finished ({len(finished)})")
-    front = [trial for trial in search.front_trials if _drawable(trial.metrics)]
+    front = [trial for trial in search.front_trials if drawable(trial.metrics)]
     several = len(search.objectives) > 2 or {goal.metric for goal in search.objectives} != {ACROSS, UP}
     of = f" of all {len(search.objectives)} objectives" if several else ""
     _dots(axes, front, _FRONT, "o", f"front{of} ({len(front)})")
@@ -58,11 +58,11 @@ def pareto_pictures(search: Search) -> dict[str, bytes]:
     return {f"{_STEM}.png": png, f"{_STEM}.svg": svg}
 
 
-def _drawable(metrics: Metrics) -> bool:
+def drawable(metrics: Metrics) -> bool:
     return ACROSS in metrics and UP in metrics
 
 
-def _place(metrics: Metrics) -> Place:
+def in_percent(metrics: Metrics) -> Place:
     return 100 * metrics[ACROSS], 100 * metrics[UP]
 
 
@@ -75,12 +75,12 @@ def _outcomes(search: Search) -> list[tuple[str, str, Outcome]]:
     for order, (trial, names) in enumerate(named.items()):
         outcome = next(pick.outcome for pick in search.picks if pick.trial == trial)
         found.append((f"{' = '.join(names)} ({trial})", _PICKS[order % len(_PICKS)], outcome))
-    return [(name, colour, outcome) for name, colour, outcome in found if _drawable(outcome.search)]
+    return [(name, colour, outcome) for name, colour, outcome in found if drawable(outcome.search)]
 
 
 def _dots(axes: Axes, trials: Sequence[Trial], colour: str, marker: str, label: str) -> None:
     """Rates are multiples of one image, so trials meet: more trials in one place are a larger dot."""
-    places = Counter(_place(trial.metrics) for trial in trials)
+    places = Counter(in_percent(trial.metrics) for trial in trials)
     if not places:
         return
     style: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.6} if marker == "o" else {"linewidths": 1.2}
@@ -94,7 +94,7 @@ def _legend(axes: Axes, *groups: Sequence[Trial]) -> None:
     """Marks in one size; and why some dots are larger, if some are."""
     from matplotlib.collections import PathCollection
 
-    if any(len({_place(trial.metrics) for trial in group}) < len(group) for group in groups):
+    if any(len({in_percent(trial.metrics) for trial in group}) < len(group) for group in groups):
         axes.plot([], [], " ", label="larger: several trials in one place")
     legend = axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
     for handle in legend.legend_handles:
@@ -104,7 +104,7 @@ def _legend(axes: Axes, *groups: Sequence[Trial]) -> None:
 
 def _line(axes: Axes, front: Sequence[Trial]) -> None:
     """The undominated ones of (MC(all), AA top-1) alone, as the staircase that they bound."""
-    places = sorted({_place(trial.metrics) for trial in front})
+    places = sorted({in_percent(trial.metrics) for trial in front})
     corners = [places[i] for i in front_of(places, ["max", "min"])]
     if len(corners) > 1:
         label = "front of the two drawn"
@@ -123,18 +123,18 @@ def _outcome(axes: Axes, name: str, colour: str, outcome: Outcome) -> None:
     """Search value hollow, confirmed value full with its interval, an arrow from one to the other."""
     undefended = name == "undefended"
     style: dict[str, Any] = {"markersize": 14 if undefended else 10, "marker": "*" if undefended else "D", "zorder": 4}
-    seen = _place(outcome.search)
+    seen = in_percent(outcome.search)
     axes.plot(*seen, **style, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.6)
-    if outcome.confirmed is None or not _drawable(outcome.confirmed):
+    if outcome.confirmed is None or not drawable(outcome.confirmed):
         return
-    (x, y), ((left, right), (low, high)) = _place(outcome.confirmed), _ends(outcome.confirmed)
+    (x, y), ((left, right), (low, high)) = in_percent(outcome.confirmed), ends_in_percent(outcome.confirmed)
     axes.errorbar([x], [y], [[y - low], [high - y]], [[x - left], [right - x]], fmt="none", ecolor=colour, zorder=3.5)
     axes.plot([x], [y], **style, color=colour)
     arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.4, "shrinkA": 6, "shrinkB": 6}
     axes.annotate("", (x, y), xytext=seen, arrowprops=arrow, zorder=3.8)
 
 
-def _ends(metrics: Metrics) -> Ends:
+def ends_in_percent(metrics: Metrics) -> Ends:
     """Where the bars end, in percent; the point itself where there is no interval."""
 
     def bar(name: str) -> tuple[float, float]:
@@ -148,7 +148,7 @@ def _ends(metrics: Metrics) -> Ends:
 def _limits(axes: Axes, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
     """All that is drawn, with room for names; AA from 0."""
     shown = [found for outcome in outcomes for found in (outcome.search, outcome.confirmed) if found]
-    ends = [_ends(found) for found in [*(trial.metrics for trial in trials), *shown] if _drawable(found)]
+    ends = [ends_in_percent(found) for found in [*(trial.metrics for trial in trials), *shown] if drawable(found)]
     left, right = min(x[0] for x, _ in ends), max(x[1] for x, _ in ends)
     room = max(2.0, 0.08 * (right - left))
     axes.set_xlim(left - room, right + room)
@@ -163,19 +163,19 @@ def _names(
     """Names of the picks and the undefended model, then of front trials that are no pick, if they are few."""
     entries: list[tuple[Place, str, Ends, str]] = []
     for name, colour, outcome in outcomes:
-        metrics = outcome.confirmed if outcome.confirmed and _drawable(outcome.confirmed) else outcome.search
-        entries.append((_place(metrics), name, _ends(metrics), colour))
-    drawn = {_place(outcome.search) for _, _, outcome in outcomes}
+        metrics = outcome.confirmed if outcome.confirmed and drawable(outcome.confirmed) else outcome.search
+        entries.append((in_percent(metrics), name, ends_in_percent(metrics), colour))
+    drawn = {in_percent(outcome.search) for _, _, outcome in outcomes}
     rest: dict[Place, list[Trial]] = {}
     for trial in front:
-        if (place := _place(trial.metrics)) not in drawn:
+        if (place := in_percent(trial.metrics)) not in drawn:
             rest.setdefault(place, []).append(trial)
     if len(rest) <= _NAMED:
         for place, trials in rest.items():
-            entries.append((place, ", ".join(trial.id for trial in trials), _ends(trials[0].metrics), _FRONT))
+            entries.append((place, ", ".join(trial.id for trial in trials), ends_in_percent(trials[0].metrics), _FRONT))
     if entries:
         places, names, bars, colours = zip(*entries, strict=True)
-        avoid = {_place(trial.metrics) for trial in dots} | drawn | set(_arrows(outcomes))
+        avoid = {in_percent(trial.metrics) for trial in dots} | drawn | set(_arrows(outcomes))
         place_names(axes, places, names, bars, colours, sorted(avoid))
         for text in axes.texts:  # on white: the other dots lie where they lie
             text.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4})
@@ -184,8 +184,8 @@ def _names(
 def _arrows(outcomes: Sequence[tuple[str, str, Outcome]]) -> Iterator[Place]:
     """Points along the arrows, so that no name lies on one."""
     for _, _, outcome in outcomes:
-        if outcome.confirmed and _drawable(outcome.confirmed):
-            (x0, y0), (x1, y1) = _place(outcome.search), _place(outcome.confirmed)
+        if outcome.confirmed and drawable(outcome.confirmed):
+            (x0, y0), (x1, y1) = in_percent(outcome.search), in_percent(outcome.confirmed)
             yield from ((x0 + share * (x1 - x0), y0 + share * (y1 - y0)) for share in (0.25, 0.5, 0.75))
 
 
