@@ -31,18 +31,28 @@ def html(
     *,
     pictures: Mapping[str, bytes] | None = None,
     protocol: Sequence[str] = (),
+    searches: str = "",
 ) -> str:
-    """The whole page. pictures: heading -> PNG bytes, embedded; protocol: lines on how it was measured."""
+    """The whole page. pictures: heading -> PNG bytes, embedded; protocol: lines on how it was measured.
+
+    searches: links to the pages of the spec's searches, as HTML.
+    """
     body = [f"<h1>{escape(heading)}</h1>"]
     for group in groups(rows).values():
         body += [f"<h2>{escape(title(group))}</h2>", f'<div class="wide">{_table(group)}</div>']
     if remarks:
         body += ["<ul>", *(_remark(remark) for remark in remarks), "</ul>"]
+    body += [searches] if searches else []
     for name, data in (pictures or {}).items():
         source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         body += [f"<h2>{escape(name)}</h2>", f'<img alt="{escape(name)}" src="{source}">']
     if protocol:
         body += ["<h2>Protocol</h2>", "<ul>", *(f"<li>{escape(line)}</li>" for line in protocol), "</ul>"]
+    return whole_page(heading, body)
+
+
+def whole_page(heading: str, body: Sequence[str]) -> str:
+    """A page of these parts, which are HTML, in the style of all pages."""
     head = f'<meta charset="utf-8"><title>{escape(heading)}</title><style>{_STYLE}</style>'
     lines = ["<!doctype html>", f'<html lang="en"><head>{head}</head>', "<body>", *body, "</body></html>"]
     return "\n".join(lines) + "\n"

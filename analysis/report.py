@@ -25,7 +25,8 @@ from analysis.privacy_utility_picture import privacy_utility_pictures
 from analysis.records import Document, Failure, Missing, read_records
 from analysis.report_notes import privacy_notes, report_notes
 from analysis.rows import ComparisonRow, LabelRow
-from analysis.wording import Remark, remarks
+from analysis.search_links import SearchLink, links_html, links_markdown
+from analysis.wording import NONE_RAN, Remark, remarks
 from grid.store import Store
 
 FORMATS = ("table", "markdown", "latex", "csv", "html")
@@ -45,12 +46,19 @@ class Report:
     chances: Mapping[str, float] = field(default_factory=dict)  # the same by dataset
     paired: tuple[PairedRow, ...] = ()  # defended minus undefended, by label and seed
     papers: tuple[PaperTable, ...] = ()  # the paper's tables that the spec names
+    searches: tuple[SearchLink, ...] = ()  # of the spec
 
 
-def read_report(document: Document, store: Store) -> Report:
-    """Read a grid's records and pool them. Never fails on stages that are missing; they are named."""
+def read_report(document: Document, store: Store, searches: Sequence[SearchLink] = ()) -> Report:
+    """Read a grid's records and pool them. Never fails on stages that are missing; they are named.
+
+    Of a spec that was searched and not run there is nothing to pool, and no row.
+    """
     records = read_records(document, store)
     rows = compare(records)
+    if searches and all(row.cells_missing == row.cells for row in rows):
+        failed = [remark for remark in remarks((), (), records.failures) if remark.kind != "note"]
+        return Report((), (), (Remark("note", NONE_RAN), *failed), (), records.failures, searches=tuple(searches))
     lines = remarks(rows, records.missing, records.failures, records.classes, report_notes(records, rows))
     return Report(
         tuple(rows),
@@ -63,11 +71,18 @@ def read_report(document: Document, store: Store) -> Report:
         {dataset: 1 / number for dataset, number in records.classes.items()},
         tuple(paired_rows(records)),
         paper_tables(document, rows, privacy_notes(records)),
+        tuple(searches),
     )
 
 
 def write_report(
-    document: Document, store: Store, out: Path, formats: Sequence[str] = FORMATS, *, private: bool = True
+    document: Document,
+    store: Store,
+    out: Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    private: bool = True,
+    searches: Sequence[SearchLink] = (),
 ) -> dict[str, Path]:
     """Write a grid's tables and pictures into `out`; returns the files' paths by name.
 
@@ -76,11 +91,13 @@ def write_report(
     and report.html; table1.md to table6.md, with .csv and .tex, of the paper's tables that the spec names. `table` is
     the terminal's and has no file.
 
-    private=False: no private photograph in pictures and page. Raises ValueError on an unknown format.
+    private=False: no private photograph in pictures and page. searches: of the spec, to be linked by table.md and
+    report.html. Raises ValueError on an unknown format.
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ValueError(f"unknown format {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
-    report = read_report(document, store)
+    report = read_report(document, store, searches)
+    document = _pooled(document, report)
     tiles = figure2(document, store)
     shown = all_pictures(document, store, report, tiles, private=private)
     content: dict[str, str | bytes] = {"labels.csv": csv(report.labels, LabelRow), **shown}
@@ -96,7 +113,7 @@ def write_report(
         content["figure2.csv"] = csv(tiles)
     content |= paper_files(report.papers, formats)
     if "markdown" in formats:
-        content["table.md"] = markdown(report.rows, report.remarks)
+        content["table.md"] = _table_markdown(report)
     if "csv" in formats:
         content["table.csv"] = csv(report.rows)
     if "latex" in formats:
@@ -109,14 +126,17 @@ def write_report(
     return {name: out / name for name in sorted(content)}
 
 
-def render(document: Document, store: Store, format_: str, *, private: bool = True) -> str:
+def render(
+    document: Document, store: Store, format_: str, *, private: bool = True, searches: Sequence[SearchLink] = ()
+) -> str:
     """One format as text: markdown, latex, csv or html. Raises ValueError on another.
 
     The paper's tables that the spec names come first in Markdown and LaTeX; as CSV they are files of their own.
     """
-    report = read_report(document, store)
+    report = read_report(document, store, searches)
+    document = _pooled(document, report)
     if format_ == "markdown":
-        return "\n".join([*map(paper_markdown, report.papers), markdown(report.rows, report.remarks)])
+        return "\n".join([*map(paper_markdown, report.papers), _table_markdown(report)])
     if format_ == "latex":
         return "\n".join([*map(paper_latex, report.papers), latex(report.rows, report.remarks)])
     if format_ == "csv":
@@ -143,12 +163,29 @@ def all_pictures(
     return shown | paper_pictures(report.papers)
 
 
+def _pooled(document: Document, report: Report) -> Document:
+    """The document as the report has it: without rows and GANs where nothing was pooled."""
+    return document if report.rows else {**document, "rows": [], "gans": []}
+
+
+def _table_markdown(report: Report) -> str:
+    links = links_markdown(report.searches)
+    return markdown(report.rows, report.remarks) + (f"\n{links}" if links else "")
+
+
 def page(document: Document, report: Report, faces: dict[str, bytes]) -> str:
     """The HTML page of a report with its pictures."""
     shown = {name: data for name, data in faces.items() if name.endswith(".png")}
     named = {name.removesuffix(".png").replace("-", " · "): data for name, data in shown.items()}
     heading = f"decoygrid: {document['name']}"
-    return html(heading, report.rows, report.remarks, pictures=named, protocol=list(protocol(document)))
+    return html(
+        heading,
+        report.rows,
+        report.remarks,
+        pictures=named,
+        protocol=list(protocol(document)),
+        searches=links_html(report.searches),
+    )
 
 
 def protocol(document: Document) -> Iterator[str]:

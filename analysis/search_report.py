@@ -1,4 +1,4 @@
-"""A search's report: search.md with its front and picks, trials.csv, and the pictures. Equal records, equal bytes."""
+"""A search's report: its page with front and picks, trials.csv, and the pictures. Equal records, equal bytes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from analysis.importance import Importance, TooFewTrialsError, importance_csv, i
 from analysis.importance_plot import importance_pictures
 from analysis.parallel_coordinates import parallel_pictures
 from analysis.pareto_plot import pareto_pictures
+from analysis.search_links import Around, Suffix, around_page, way_back, ways_on
+from analysis.search_page import search_html
 from analysis.search_parts import Search, Trial
 from analysis.search_record import read_search
 from analysis.search_tables import front_table, picks_table, remarks, summary
@@ -28,11 +30,13 @@ _CAPTIONS = {
 }
 
 
-def write_search_report(document: Mapping[str, Any], out: Path) -> dict[str, Path]:
-    """Write search.md, trials.csv, importance.csv and the pictures that there are trials enough for, below `out`.
+def write_search_report(document: Mapping[str, Any], out: Path, back: str | None = None) -> dict[str, Path]:
+    """Write search.md and .html, trials.csv, importance.csv and the pictures that there are trials enough for.
 
-    document: `search-<name>` of a store, also of a search that still runs. Returns the files' paths by name.
-    Raises SpecError, with every problem and its place, on a record that cannot be read; nothing is written then.
+    document: a search's record, also of one that still runs. back: the folder of the spec's report relative to `out`,
+    which the page links if that report is there; as it links those of the confirming grids that lie below `out`.
+    Returns the files' paths by name. Raises SpecError, with every problem and its place, on a record that cannot be
+    read; nothing is written then.
     """
     search = read_search(document)
     found, notes = _importances(search)
@@ -43,18 +47,30 @@ def write_search_report(document: Mapping[str, Any], out: Path) -> dict[str, Pat
     content: dict[str, str | bytes] = {"trials.csv": trials_csv(search), **pictures}
     if found:
         content["importance.csv"] = importance_csv(found)
-    content["search.md"] = search_markdown(search, list(pictures), notes)
+    around = around_page(search, out, back)
+    content["search.md"] = search_markdown(search, list(pictures), notes, around)
+    page = search_markdown(search, list(pictures), notes, around, ".html")
+    content["search.html"] = search_html(f"Search {search.name}", page, pictures)
     out.mkdir(parents=True, exist_ok=True)
     for name, data in content.items():
         (out / name).write_bytes(data if isinstance(data, bytes) else data.encode())
     return {name: out / name for name in sorted(content)}
 
 
-def search_markdown(search: Search, pictures: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
-    """The page. pictures: names of the files beside it; notes: further remarks, a sentence each."""
-    parts = [f"# Search {escape_markdown(search.name)}", summary(search), "## Front", front_table(search)]
+def search_markdown(
+    search: Search,
+    pictures: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    around: Around = Around(),  # noqa: B008  it is immutable
+    suffix: Suffix = ".md",
+) -> str:
+    """The page. pictures: names of the files beside it; notes: further remarks, a sentence each; around: what it
+    links, and suffix: the form of the pages that it links."""
+    parts = [f"# Search {escape_markdown(search.name)}", way_back(search, around, suffix), summary(search)]
+    parts += ["## Front", front_table(search)]
     if search.picks or search.undefended:
         parts += ["## Picks, as the search saw them and confirmed", picks_table(search)]
+        parts.append(ways_on(search, around, suffix))
     parts.append("\n".join(f"- {escape_markdown(line)}" for line in [*remarks(search), *notes]))
     parts += [f"![{caption}]({name})" for name, caption in _CAPTIONS.items() if name in pictures]
     if failed := search.by_state("failed"):

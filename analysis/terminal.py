@@ -9,6 +9,7 @@ from analysis.paper_layout import PaperTable
 from analysis.paper_terminal import paper_terminal
 from analysis.records import Failure
 from analysis.rows import ComparisonRow
+from analysis.search_links import SearchLink, links_plain
 from analysis.wording import CONFIDENCE, DISTANCES, PASSES, QUERIES, RATES, SECONDS, Column, Remark, groups, title
 
 if TYPE_CHECKING:
@@ -16,10 +17,24 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from analysis.report import Report
+
 WIDE = 120
 ALL = (*RATES, *DISTANCES, CONFIDENCE)
 NARROW = (RATES[0], RATES[1], RATES[4], RATES[5], CONFIDENCE)
 _STYLES = {"note": "dim", "warning": "bold yellow", "missing": "red"}
+
+
+def report_terminal(report: Report, width: int) -> RenderableType:
+    """A whole report, as wide as the terminal is."""
+    return terminal(
+        report.rows,
+        report.remarks,
+        report.failures,
+        width=width,
+        papers=report.papers,
+        searches=report.searches,
+    )
 
 
 def terminal(
@@ -29,13 +44,15 @@ def terminal(
     *,
     width: int = WIDE,
     papers: Sequence[PaperTable] = (),
+    searches: Sequence[SearchLink] = (),
 ) -> RenderableType:
     """One table for each dataset and victim, then the paper's tables, then the remarks.
 
     Intervals stand beneath their value. Below WIDE columns only the most important columns are shown, and a line
     says which are not.
 
-    failures: where their logs are is said here only; files for others hold no path of this machine.
+    failures: where their logs are is said here only; files for others hold no path of this machine. searches: of the
+    spec, a line each.
     """
     from rich.console import Group
     from rich.text import Text
@@ -48,6 +65,7 @@ def terminal(
     lines = [Text(_prefix(remark) + remark.text, style=_STYLES[remark.kind]) for remark in remarks]
     logs = [Text(f"log of {failure.name}: {failure.place}", style="red") for failure in failures]
     spaced = [part for table in tables for part in (table, Text())]
+    lines += [Text(line) for line in links_plain(searches)]
     return Group(*spaced, *(paper_terminal(paper, width=width) for paper in papers), *lines, *logs)
 
 

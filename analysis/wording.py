@@ -18,6 +18,7 @@ INTERVALS = (
     "images where that has nothing to vary); MC all by Wilson over the test images where the row has one target, and "
     "by drawing targets and test images anew where it has several. target conf. has none."
 )
+NONE_RAN = "The spec was searched; none of the cells of its own grid has run (decoygrid run does that)."
 _KEYS_SHOWN = 3
 
 

@@ -6,6 +6,8 @@ Both run the same coefficients on the same cluster, one trial at a time, a block
 the first of a pair alternating; so whatever else the machine does meets both. Ours has its store, checkpoints, record,
 driver and Tune callbacks, and no MLflow, which another thread serves. The bare loop keeps everything in memory and
 nothing on disk (bare_tune.py). Printed: seconds a trial, their ratio, and what Tune and we add to the work itself.
+`--record FILE` keeps the pairs as JSON, and `--from FILE` prints such a record again; what stands in the docs comes
+from docs/results/records/benchmarks/search_overhead.json.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from analysis.formats import markdown_line
 from benchmarks.bare_tune import Clocks, run_bare
+from benchmarks.overhead_record import AIM, Figures, Record, check_writable, read_record, report, sentence, write_record
 from grid.problems import Problem, SpecError
 from grid.ray_executor import connect
 from grid.runner import run_stage
@@ -36,7 +38,6 @@ from grid.store import Store
 
 SPEC = Path(__file__).with_name("search_overhead.yaml")
 GOALS = Goals(tuple(OBJECTIVES.items()))
-AIM = 1.5
 ONE_CPU = {"num_cpus": 1.0, "num_gpus": 0.0}
 
 
@@ -47,18 +48,6 @@ class Pair(NamedTuple):
     bare: Clocks
 
 
-class Figures(NamedTuple):
-    """Of a pair, in seconds a trial: wall time of both from one trial's end to the next's, and the bare one's work."""
-
-    ours: float
-    bare: float
-    work: float
-
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.bare
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 if the aim is met, 1 if not or if a trial fails, 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search_overhead", description="What a search adds.")
@@ -66,8 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--space", default="finetune_reduced", help="a shipped space, or a file")
     parser.add_argument("--trials", type=int, default=6, help="of a block; the first one starts the worker; default 6")
     parser.add_argument("--pairs", type=int, default=5, help="blocks of each; default 5")
+    parser.add_argument("--record", type=Path, help="also write the pairs into this JSON file")
+    parser.add_argument("--from", dest="recorded", type=Path, help="measure nothing: print this record's report")
     options = parser.parse_args(arguments)
     try:
+        if options.recorded is not None:
+            return _said(read_record(options.recorded))
+        check_writable(options.record)
         study, shared = _checked(options.spec, options.space, options.trials, options.pairs)
     except SpecError as error:
         for problem in error.problems:
@@ -81,8 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 1
         connect("local")
         pairs = _pairs(study, shared, store, options.trials, options.pairs)
-    print(report([figures(pair) for pair in pairs], options.trials))
-    return 0 if median(figures(pair).ratio for pair in pairs) <= AIM else 1
+    record = Record(options.trials, study.world.spec.name, options.space, tuple(figures(pair) for pair in pairs))
+    if options.record is not None:
+        write_record(record, options.record)
+    return _said(record)
+
+
+def _said(record: Record) -> int:
+    """Print the report; 0 if the aim is met."""
+    print(report(record.pairs, record.trials))
+    print(f"\n{sentence(record)}")
+    return 0 if median(pair.ratio for pair in record.pairs) <= AIM else 1
 
 
 def figures(pair: Pair) -> Figures:
@@ -90,28 +93,6 @@ def figures(pair: Pair) -> Figures:
     ours, bare = ((clocks.ends[-1] - clocks.ends[0]) / (len(clocks.ends) - 1) for clocks in pair)
     work = pair.bare.work[1:]
     return Figures(ours, bare, sum(work) / len(work))
-
-
-def report(found: Sequence[Figures], trials: int) -> str:
-    """Medians over the pairs, with the range, as Markdown."""
-
-    def line(name: str, value: Callable[[Figures], float], unit: str = " s") -> str:
-        values = [value(one) for one in found]
-        return markdown_line([name, f"{median(values):.2f}{unit}", f"{min(values):.2f}–{max(values):.2f}{unit}"])
-
-    return "\n".join(
-        [
-            markdown_line([f"{len(found)} pairs of {trials} trials", "median", "range"]),
-            "|---|--:|--:|",
-            line("decoygrid search, a trial", lambda one: one.ours),
-            line("bare Tune loop, a trial", lambda one: one.bare),
-            line("ratio", lambda one: one.ratio, ""),
-            line("difference", lambda one: one.ours - one.bare),
-            line("fine-tune and measurements alone", lambda one: one.work),
-            line("beyond them, decoygrid search", lambda one: one.ours - one.work),
-            line("beyond them, bare Tune loop", lambda one: one.bare - one.work),
-        ]
-    )
 
 
 def _checked(spec_path: str, space: str, trials: int, pairs: int) -> tuple[Study, SharedWork]:

@@ -22,7 +22,8 @@ from grid.places import absolute, check_folder, check_tracking, console, documen
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.reconcile import Result, missing_stages
-from grid.search_record import search_document_name, searches_of
+from grid.search_pages import export_searches, links_of, report_confirmations, report_pages, report_search
+from grid.search_record import held_by_search, searches_of
 from grid.spec import Spec
 from grid.spec_parser import load_spec
 from grid.store import Store
@@ -85,6 +86,7 @@ def run_spec(
     plan = expand(spec)
     folder = out or Path("results") / plan.name
     check_folder(folder)
+    _check_place(plan.name, store)
     document = {**plan.document(), "written": time.time()}
     if _without_time(store.read_document(document_name(plan.name)) or {}) != _without_time(document):
         store.write_document(document_name(plan.name), document)
@@ -114,7 +116,7 @@ def report_grid(
     """Tables and pictures from the store, or from committed records."""
     from analysis.figure2 import shown_images
     from analysis.report import read_report, render, write_report
-    from analysis.terminal import terminal
+    from analysis.terminal import report_terminal
 
     if format_ not in FORMATS:
         raise SpecError([Problem("--format", choices(format_, FORMATS, what="format"))])
@@ -124,32 +126,23 @@ def report_grid(
     for folder in (out, export):
         if folder is not None:
             check_folder(folder)
+    searches = searches_of(store, spec.name)
     if export is not None:
         count = export_records(document, document_name(spec.name), store, export, shown_images(document, store))
-        for search in searches_of(store, spec.name):
-            Store(str(export)).write_document(search_document_name(search["name"]), search)
+        count += export_searches(searches, store, export)
         say.print(f"{count} records: {export}", markup=False, soft_wrap=True)
         return 0
-    report = read_report(document, store)
     if out is not None:
-        files = write_report(document, store, out, private=private)
-        for search in searches_of(store, spec.name):
-            own = report_search(search, out / str(search["name"]))
-            files |= {f"{search['name']} {name}": path for name, path in own.items()}
+        files = report_confirmations(searches, store, out, private=private)
+        files = {**write_report(document, store, out, private=private, searches=links_of(searches, out)), **files}
+        files |= report_pages(searches, out)
         for name, path in files.items():
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     elif format_ == "table":
-        say.print(terminal(report.rows, report.remarks, report.failures, width=say.width, papers=report.papers))
+        say.print(report_terminal(read_report(document, store, links_of(searches)), say.width))
     else:
-        sys.stdout.write(render(document, store, format_, private=private))
+        sys.stdout.write(render(document, store, format_, private=private, searches=links_of(searches)))
     return 0
-
-
-def report_search(document: Document, folder: Path) -> dict[str, Path]:
-    """Tables, pictures and page of a search, from its record."""
-    from analysis.search_report import write_search_report
-
-    return write_search_report(document, folder)
 
 
 def _to_report(spec: Spec, store_uri: str, records: Path | None) -> tuple[Document, Store]:
@@ -206,6 +199,14 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
     return 0
 
 
+def _check_place(name: str, store: Store) -> None:
+    """SpecError for a grid whose document would overwrite a search's record that an earlier version put there."""
+    if (search := held_by_search(store, document_name(name))) is not None:
+        text = f"{name!r} would overwrite the record of the search {search!r}, which an earlier version put where "
+        text += "this grid's goes; `decoygrid search ... --resume` moves it, or give the spec another name"
+        raise SpecError([Problem("name", text)])
+
+
 def _without_time(document: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({key: value for key, value in document.items() if key != "written"}))  # type: ignore[no-any-return]
 
@@ -242,12 +243,12 @@ def _mirror(document: Document, store: Store, tracking: str, private_images: boo
 def _finish(plan: Plan, store: Store, result: Result, mirror: Mirror | None, folder: Path, say: Console) -> GridRun:
     """Write the report, wait for MLflow, and say how it went."""
     from analysis.report import read_report, write_report
-    from analysis.terminal import terminal
+    from analysis.terminal import report_terminal
 
     document = plan.document()
     report = read_report(document, store)
     files = write_report(document, store, folder)
-    say.print(terminal(report.rows, report.remarks, report.failures, width=say.width, papers=report.papers))
+    say.print(report_terminal(report, say.width))
     for name, path in files.items():
         if name.endswith(".png"):
             say.print(f"picture: {path}", markup=False, soft_wrap=True)

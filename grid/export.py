@@ -58,8 +58,17 @@ def export_records(
     kept of the same stage in the same folder stays beside them. Returns the number of records. A file that is
     damaged in the store raises DamagedArtifactError, and images of a stage that is no attack ValueError.
     """
+    count = export_stages(document["stages"], store, folder, shown)
+    Store(str(folder)).write_document(name, document)
+    return count
+
+
+def export_stages(
+    keys: Iterable[str], store: Store, folder: Path, shown: Mapping[str, Iterable[int]] | None = None
+) -> int:
+    """Write the records of those stages that are finished, as `export_records` does; returns their number."""
     target = Store(str(folder))
-    records = store.records(document["stages"])
+    records = store.records(dict.fromkeys(keys))
     for key, record in records.items():
         artifact = store.load(key)
         images = _shown_images(store, target, record, (shown or {}).get(key, ()))
@@ -71,7 +80,6 @@ def export_records(
                 pq.write_table(_packed(images), Path(scratch) / SHOWN, **_SMALL)
             kept = {field: value for field, value in record.items() if field not in _ABOUT_THE_MACHINE}
             target.finish(key, record["attempt"], Path(scratch), kept)
-    target.write_document(name, document)
     return len(records)
 
 

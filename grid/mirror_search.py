@@ -126,10 +126,12 @@ def _trial(document: Document, trial: Trial, live: bool) -> RunView:
     note += [f"Failed: {trial['error']}"] if trial["error"] else []
     note += ["It is on the front."] if trial["id"] in document["front"] else []
     if trial["state"] == "finished":
-        keys = ", ".join(f"label {label}: `{key}`" for label, key in trial["artifacts"].items())
-        note.append(f"Artifacts in the store, by `decoygrid show KEY`: {keys}.")
+        note.append(f"Artifacts in the store, by `decoygrid show KEY`: {_keys(trial['artifacts'])}.")
     points = _curve(trial, started, ended) if trial["state"] in STATUS else []  # a growing curve would be sent anew
     params = {name: text(value) for name, value in trial["coefficients"].items()}
+    if trial["state"] in STATUS:  # by params, runs can be filtered; they cannot change once they are there
+        params["state"] = trial["state"]
+        params |= {"rung": text(trial["rung"])} if trial["rung"] is not None else {}
     return RunView(
         key=f"trial/{document['name']}/{trial['id']}",
         parent=f"search/{document['name']}/",
@@ -138,10 +140,18 @@ def _trial(document: Document, trial: Trial, live: bool) -> RunView:
         started=started,
         ended=ended,
         note="\n\n".join(note),
-        params={**params, "state": f"{trial['state']}{rung}"} if trial["state"] in STATUS else params,
+        params=params,
         source=digest_of(points) if points else "",
         points=lambda: points,
     )
+
+
+def _keys(artifacts: Mapping[str, str]) -> str:
+    """Keys with their labels: one where all labels are protected in one model."""
+    labels: dict[str, list[str]] = {}
+    for label, key in artifacts.items():
+        labels.setdefault(key, []).append(label)
+    return ", ".join(f"label{'s' * (len(of) > 1)} {', '.join(of)}: `{key}`" for key, of in labels.items())
 
 
 def _curve(trial: Trial, started: int, ended: int) -> list[Point]:

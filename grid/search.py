@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,24 @@ from typing import Any
 from rich.console import Console
 
 from grid.cli import emit_json
-from grid.commands import GridRun, report_search, run_spec
+from grid.commands import GridRun, run_spec
 from grid.execution import run_missing
 from grid.executors import make_ray_executor
 from grid.mirror_search import SearchMirror, search_mirror
 from grid.places import check_folder, check_tracking, console, open_store
 from grid.reconcile import missing_stages
-from grid.search_confirm import confirmed_values, confirming_seeds, confirming_spec, row_name, write_spec
+from grid.search_confirm import (
+    check_grids,
+    confirmed_values,
+    confirming_seeds,
+    confirming_spec,
+    row_name,
+    write_spec,
+)
 from grid.search_driver import Driver
 from grid.search_objectives import rates_text
 from grid.search_options import Checked, SearchOptions, check_search
+from grid.search_pages import report_search
 from grid.search_proposals import LEARNING, make_proposals, within
 from grid.search_record import Ledger, check_resumed, new_document, read_search_document
 from grid.search_seeds import earlier_trials, trained_by_grids
@@ -48,13 +57,19 @@ def run_search(
     check_tracking(tracking)
     say = console(stderr=as_json)
     ledger = _ledger(checked, options, store)
+    check_grids(checked.name, checked.picks, store)
     missing, damaged, _ = missing_stages(checked.shared, store, verify=True)
     example = next(iter(checked.study.targets(_middle(checked.space)).values()))
     executor, slots = make_ray_executor(
         checked.spec, checked.shared, store, address, {**missing, example.key: example}, say
     )
     files: dict[str, Path] = {}
-    mirror = search_mirror(ledger.copy, tracking, lambda: files)
+    scratch = tempfile.TemporaryDirectory(prefix="decoygrid-")
+
+    def attachments() -> dict[str, Path]:  # MLflow has the pages without links to files that are not there
+        return report_search(ledger.document, Path(scratch.name)) if files else {}
+
+    mirror = search_mirror(ledger.copy, tracking, attachments)
     try:
         if missing:
             result = run_missing(checked.shared, checked.spec, store, address, False, missing, damaged, say)
@@ -64,7 +79,7 @@ def run_search(
         resources = executor.request(example)
         _search(checked, options, store, ledger, resources, options.concurrency or slots, say, mirror)
         complete = _confirm(checked, store, ledger, tracking, address, folder, say, mirror)
-        files |= report_search(ledger.document, folder)
+        files |= report_search(ledger.document, folder, f"../{checked.spec.name}")
     except SearchLostError as error:
         text = f"{error}; what was reported is stored, and the same command with --resume goes on from here"
         say.print(text, markup=False, soft_wrap=True)
@@ -72,11 +87,12 @@ def run_search(
     finally:
         problem = mirror.close() if mirror is not None else None
         executor.close()
+        scratch.cleanup()
     if problem is not None:
         say.print(f"MLflow does not show this search yet: {problem}", markup=False, style="yellow", soft_wrap=True)
     _summarise(checked, ledger, say)
     for name, path in files.items():
-        if name.endswith((".png", ".md")):
+        if name.endswith((".png", ".html")):
             say.print(f"{name}: {path}", markup=False, soft_wrap=True)
     if as_json:
         emit_json(ledger.document)

@@ -14,15 +14,19 @@ from typing import Any
 
 import yaml
 
+from grid.places import document_name
 from grid.problems import Problem, SpecError
+from grid.search_record import held_by_search
 from grid.search_space import Value, filled
 from grid.search_study import Study
 from grid.spec import Spec
 from grid.spec_parser import parse_source
 from grid.spec_source import Source
+from grid.store import Store
 
 SHOWN = ("mc_all", "mc_target", "aa_top1", "aa_top5", "target_confidence")
 FRESH_SEEDS = 2  # where the spec gives no seeds beside the search's
+ROLE = "confirm"  # of the attackers, in every grid that confirms
 
 
 def confirming_spec(spec: Spec, study: Study, name: str, rule: str, coefficients: Mapping[str, Value]) -> Spec:
@@ -30,12 +34,36 @@ def confirming_spec(spec: Spec, study: Study, name: str, rule: str, coefficients
     content = copy.deepcopy(spec.source.content)
     content.pop("paper", None)
     content |= {
-        "name": f"{name}.{slug(rule)}",
+        "name": grid_name(name, rule),
         "seeds": confirming_seeds(spec.seeds),
-        "attacker_role": "confirm",
+        "attacker_role": ROLE,
         "defenses": ["none", _entry(spec, study, rule, coefficients)],
     }
     return parse_source(Source(spec.source.path, content, {}))
+
+
+def grid_name(search: str, rule: str) -> str:
+    """Of the grid that confirms a search's pick."""
+    return f"{search}.{slug(rule)}"
+
+
+def check_grids(search: str, rules: Sequence[str], store: Store) -> None:
+    """SpecError if a confirming grid would overwrite the document of a grid that confirms nothing.
+
+    One that confirms is of this search, since a store has no other of its name; a search that goes on may pick
+    another trial by the same rule, and the newer confirmation takes the older one's place.
+    """
+    problems = []
+    for name in (grid_name(search, rule) for rule in rules):
+        held = store.read_document(document_name(name))
+        if held is None or held.get("spec", {}).get("attacker_role") == ROLE:
+            continue
+        other = held_by_search(store, document_name(name))
+        holds = "another grid of that name" if other is None else f"the record of the search {other!r} in its place"
+        text = f"a pick would be confirmed by the grid {name!r}, but the store holds {holds}"
+        problems.append(Problem("--name", f"{text}; give this search another --name"))
+    if problems:
+        raise SpecError(problems)
 
 
 def confirming_seeds(seeds: Sequence[int]) -> list[int]:

@@ -87,13 +87,15 @@ class Driver:
         """Whether a trial that reports at a rung is to go on to the next."""
         if self._halving is None or "rung" not in result or result.get("finished"):
             return True
-        return self._note(self._ledger.trial(self._numbers[ticket]), int(result["rung"]), result)
+        number = self._numbers[ticket]
+        if self._is_known(number, result):  # it went on from here before; whom it is compared with now may be others
+            return True
+        return self._note(self._ledger.trial(number), int(result["rung"]), result)
 
     def reported(self, ticket: str, result: Mapping[str, Any]) -> None:
-        """A trial was measured at a rung."""
-        if "rung" in result:
+        """A trial was measured at a rung; what a lost worker had reported before its retry stands."""
+        if "rung" in result and not self._is_known(number := self._numbers[ticket], result):
             metrics = {name: float(result[name]) for name in MEASURED}
-            number = self._numbers[ticket]
             self._ledger.point(number, result["step"], result["steps"], metrics, result["seconds"])
             self._changed()
 
@@ -121,6 +123,10 @@ class Driver:
         trial = self._ledger.trial(number)
         if trial["state"] == "failed":
             self._ledger.close(number, "failed", error=error)
+
+    def _is_known(self, number: int, result: Mapping[str, Any]) -> bool:
+        """Whether the trial has reported at this step before: Tune tries a trial again whose worker was lost."""
+        return any(point["step"] == result["step"] for point in self._ledger.trial(number)["curve"])
 
     def _recall(self, trial: Mapping[str, Any]) -> None:
         """Let the stopping rule know what an earlier session reported."""

@@ -1,6 +1,7 @@
 """The record of a search: one document in the store, written by the search's driver alone.
 
-It is written twice, so that a driver that is killed while it writes leaves one whole copy.
+It is written twice, so that a driver that is killed while it writes leaves one whole copy. Searches have a folder
+of their own; where earlier versions put them, among the grids, they are still read, and moved when they go on.
 """
 
 from __future__ import annotations
@@ -18,15 +19,23 @@ from grid.store import Store
 ENDED = ("finished", "stopped", "failed")
 
 
+FOLDER = "searches"
+BEFORE = "grids/search-"  # where a record began before searches had a folder
+
+
 def search_document_name(name: str) -> str:
-    """Where a search's record is kept in a store: beside the grids."""
-    return f"grids/search-{name}.json"
+    """Where a search's record is kept in a store."""
+    return f"{FOLDER}/{name}.json"
 
 
 def read_search_document(store: Store, name: str) -> dict[str, Any] | None:
-    """The record, or None; its second copy where the first was cut off."""
-    place = search_document_name(name)
-    return store.read_document(place) or store.read_document(f"{place}.copy")
+    """The record, or None; its second copy where the first was cut off; the old place where there is no new one."""
+    for place in (search_document_name(name), _before(name)):
+        for copy in (place, f"{place}.copy"):
+            document = store.read_document(copy)
+            if document is not None and _is_search(document):
+                return document
+    return None
 
 
 def searches_of(store: Store, experiment: str) -> list[dict[str, Any]]:
@@ -35,13 +44,29 @@ def searches_of(store: Store, experiment: str) -> list[dict[str, Any]]:
 
 
 def all_searches(store: Store) -> list[dict[str, Any]]:
-    """The records of all searches in a store."""
-    start = search_document_name("").removesuffix(".json")
-    names = [
-        name.removeprefix(start).removesuffix(".json") for name in store.documents("grids") if name.startswith(start)
-    ]
-    found = [read_search_document(store, name) for name in names]
-    return [document for document in found if document is not None and "trials" in document]
+    """The records of all searches in a store, by name."""
+    names = {place.removeprefix(f"{FOLDER}/").removesuffix(".json") for place in store.documents(FOLDER)}
+    before = [place for place in store.documents("grids") if place.startswith(BEFORE)]
+    names |= {place.removeprefix(BEFORE).removesuffix(".json") for place in before}
+    found = [read_search_document(store, name) for name in sorted(names)]
+    return [document for document in found if document is not None]
+
+
+def held_by_search(store: Store, place: str) -> str | None:
+    """Name of the search whose record an earlier version put at this place of a store; None if there is none."""
+    document = store.read_document(place) or store.read_document(f"{place}.copy")
+    if not place.startswith(BEFORE) or document is None or not _is_search(document):
+        return None
+    return str(document["name"])
+
+
+def _before(name: str) -> str:
+    return f"{BEFORE}{name}.json"
+
+
+def _is_search(document: Mapping[str, Any]) -> bool:
+    """Whether it is no grid, whose name may begin with `search-` too."""
+    return "trials" in document and "rows" not in document
 
 
 class Ledger:
@@ -52,6 +77,7 @@ class Ledger:
         self.document = document
         self._by_number: dict[int, dict[str, Any]] = {trial["number"]: trial for trial in document["trials"]}
         self._written = json.dumps(document)
+        self._moved = False
 
     @property
     def name(self) -> str:
@@ -113,10 +139,9 @@ class Ledger:
         return self._by_number[number]
 
     def point(self, number: int, step: int, steps: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Add what a trial reported at a step; the same step again replaces it."""
+        """Add what a trial reported at a step that lies behind all it reported before."""
         trial = self._by_number[number]
-        others = [point for point in trial["curve"] if point["step"] != step]
-        trial["curve"] = sorted([*others, {"step": step, **metrics}], key=lambda point: point["step"])
+        trial["curve"] = [*trial["curve"], {"step": step, **metrics}]
         trial["metrics"] = dict(metrics)
         trial["steps"] = max(steps, trial["steps"])
         trial["seconds"] += seconds
@@ -134,12 +159,17 @@ class Ledger:
         return json.loads(self._written)  # type: ignore[no-any-return]
 
     def write(self) -> None:
-        """Write both copies, one after the other."""
+        """Write both copies, one after the other; once they are there, none is left in the place of before."""
         self.document["trials"] = self.trials
         self._written = json.dumps(self.document)
         place = search_document_name(self.name)
         self._store.write_document(f"{place}.copy", self.document)
         self._store.write_document(place, self.document)
+        if not self._moved:
+            if held_by_search(self._store, before := _before(self.name)) is not None:
+                self._store.delete_document(before)
+                self._store.delete_document(f"{before}.copy")
+            self._moved = True
 
 
 def new_document(

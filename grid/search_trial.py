@@ -81,7 +81,11 @@ class RungContext(Context):
 
 
 class Trial:
-    """One set of coefficients on its way. `advance` goes to the next rung and says what was measured there."""
+    """One set of coefficients on its way. `advance` goes to the next rung and says what was measured there.
+
+    A rung is measured on the weights of its very step, or not at all. Another process may have been further on (a
+    worker that was lost, a grid with the same coefficients); where it left no weights of a rung, the end comes next.
+    """
 
     def __init__(
         self,
@@ -97,9 +101,7 @@ class Trial:
         self._stages = {stage.key: stage for stage in self.targets.values()}
         steps = next(iter(self._stages.values())).steps
         self._rungs = rungs_of(steps)
-        # What lies in the store is whole: there is no earlier point to be had of it.
-        stored = any(store.done(key) is not None for key in self._stages)
-        self._next = len(self._rungs) - 1 if stored else min(len(curve), len(self._rungs) - 1)
+        self._next = min(len(curve), len(self._rungs) - 1)
         self._prepared = False
         self._left: dict[str, int] = {}  # by stage, the steps that another process had left behind
 
@@ -115,21 +117,37 @@ class Trial:
         """
         began = time.monotonic()
         self._prepare()
+        networks = self._trained()
+        metrics = measure(self._study, self._store, self._sources, networks, self.targets)
         step = self._rungs[self._next]
-        for stage in self._stages.values():
-            if step == self._rungs[-1] or self._steps_left(stage) < step:
-                self._run(stage, partial(RungContext, pause_at=step))
-        metrics = measure(self._study, self._store, self._sources, self._networks(), self.targets)
         self._next += 1
-        share = step / self._rungs[-1]
         return {
             **metrics,
             "step": step,
-            "steps": search_steps(self.targets, share),
+            "steps": search_steps(self.targets, step / self._rungs[-1]),
             "rung": self._next,
             "finished": self.finished,
             "seconds": time.monotonic() - began,
         }
+
+    def _trained(self) -> dict[str, Network]:
+        """The fine-tunes at the next rung that can be measured, by key. TrialError if they are gone at the last one."""
+        last = len(self._rungs) - 1
+        while True:
+            if any(self._store.done(key) is not None for key in self._stages):
+                self._next = last  # what lies in the store is whole: there is no earlier point to be had of it
+            step = self._rungs[self._next]
+            for stage in self._stages.values():
+                if self._next == last or self._steps_left(stage) < step:
+                    self._run(stage, partial(RungContext, pause_at=step))
+            networks = {key: self._network(stage, step) for key, stage in self._stages.items()}
+            found = {key: network for key, network in networks.items() if network is not None}
+            if len(found) == len(networks):
+                return found
+            if self._next == last:
+                gone = sorted(networks.keys() - found.keys())
+                raise TrialError(f"{', '.join(gone)}: somebody else removed what this trial had trained")
+            self._next = last
 
     def _prepare(self) -> None:
         """Run what these coefficients need beside the shared stages: other fakes, earlier rounds."""
@@ -157,20 +175,17 @@ class Trial:
             self._left[stage.key] = 0 if data is None else int(checkpoints.unpack(data)["step"])
         return self._left[stage.key]
 
-    def _networks(self) -> dict[str, Network]:
-        """The fine-tunes as they are now, by key: whole ones from the store, paused ones from their checkpoints."""
-        found = {}
-        for key, stage in self._stages.items():
-            if self._store.done(key) is not None:
-                found[key] = stage.network(_context(stage, self._store, self._sources))
-                continue
-            data = self._store.checkpoints(key, "reader").read()
-            if data is None:
-                raise TrialError(f"{key}: its checkpoint is gone; somebody else removed it")
-            network = stage.network_of().blank()
-            network.load_state_dict(checkpoints.unpack(data)["state"]["network"])
-            found[key] = network.to(_context(stage, self._store, self._sources).device).eval()
-        return found
+    def _network(self, stage: Finetune, step: int) -> Network | None:
+        """A fine-tune after `step` steps, from its checkpoint or, whole, from the store; None if it is not there."""
+        ctx = _context(stage, self._store, self._sources)
+        if step == self._rungs[-1]:
+            return stage.network(ctx) if self._store.done(stage.key) is not None else None
+        data = self._store.checkpoints(stage.key, "reader").read(step)
+        if data is None:
+            return None
+        network = stage.network_of().blank()
+        network.load_state_dict(checkpoints.unpack(data)["state"]["network"])
+        return network.to(ctx.device).eval()
 
 
 def measure(

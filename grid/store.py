@@ -181,6 +181,10 @@ class Store:
         """Read a JSON document, or None."""
         return self._files.read_json(name)
 
+    def delete_document(self, name: str) -> None:
+        """Delete a JSON document, if it is there."""
+        self._files.delete(name)
+
     def documents(self, folder: str) -> list[str]:
         """Names of the documents below a folder of the root."""
         return [f"{folder}/{name}" for name in self._files.names(folder) if name.endswith(".json")]

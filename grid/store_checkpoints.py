@@ -26,10 +26,11 @@ class StoredCheckpoints:
             self._files.delete(f"{self._previous}.safetensors")
         self._previous = name
 
-    def read(self) -> bytes | None:
-        """The furthest checkpoint that is whole, of whichever attempt, or None."""
+    def read(self, step: int | None = None) -> bytes | None:
+        """The furthest checkpoint that is whole, of whichever attempt, or None; with `step`, one of that very step."""
+        beginning = "" if step is None else f"{step:09d}-"
         for name in sorted(self._files.names(self._folder), reverse=True):
-            if not name.endswith(".json"):
+            if not name.endswith(".json") or not name.startswith(beginning):
                 continue
             stem = f"{self._folder}/{name.removesuffix('.json')}"
             seal = self._files.read_json(f"{stem}.json")

@@ -18,7 +18,8 @@ BELOW = {  # what a package may import of the others
     "grid": {"grid", "search_spaces", "tasks"},
     "analysis": {"analysis", "grid", "tasks"},
 }
-CALLERS_OF_ANALYSIS = {"grid.cli", "grid.commands"}  # lazily: the command line and the caller of the mirror
+# lazily: the command line and the caller of the mirror
+CALLERS_OF_ANALYSIS = {"grid.cli", "grid.commands", "grid.search_pages"}
 REGISTRIES = {"tasks.attacks": "ATTACKS", "tasks.data": "DATASETS", "tasks.defenses": "DEFENSES", "tasks.gan": "GANS"}
 
 

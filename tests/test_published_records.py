@@ -11,6 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "docs" / "results"
 PUBLISHED = sorted(path.parent.name for path in RESULTS.glob("*/table.md"))
+SEARCHES = sorted(path.parent.relative_to(RESULTS).as_posix() for path in RESULTS.glob("*/*/search.md"))
 IN_README = {"orl_demo": ("| none ", "| gan", "| l\\_pri")}  # beginnings of the lines that README.md repeats
 
 
@@ -34,6 +35,23 @@ def test_published_tables_come_from_the_committed_records(tmp_path: Path, spec: 
         assert (tmp_path / name).read_text(encoding="utf-8") == (RESULTS / spec / name).read_text(encoding="utf-8")
     pictures = {name for name in ("levers.png", "gans-curves.png") if (RESULTS / spec / name).exists()}
     assert pictures <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("spec", sorted({place.partition("/")[0] for place in SEARCHES}) or ["none yet"])
+def test_published_searches_come_from_the_committed_records(tmp_path: Path, spec: str) -> None:
+    """With their confirmations: every text file below the spec's folder, byte for byte; pictures are made again."""
+    if not SEARCHES:
+        pytest.skip("no search is published yet")
+    report(spec, "--out", str(tmp_path))
+    found = {path.relative_to(RESULTS / spec) for path in (RESULTS / spec).rglob("*") if path.is_file()}
+    below = {path for path in found if len(path.parts) > 1}
+    texts = {path for path in found if path.suffix in (".md", ".csv", ".tex")}
+    for name in (place.partition("/")[2] for place in SEARCHES if place.startswith(f"{spec}/")):
+        own = {path.name for path in below if path.parent == Path(name)}
+        assert {"search.md", "trials.csv", "pareto.png", "parallel_coordinates.png"} <= own
+    for path in sorted(texts):
+        assert (tmp_path / path).read_text(encoding="utf-8") == (RESULTS / spec / path).read_text(encoding="utf-8")
+    assert [path for path in below if not (tmp_path / path).exists()] == []
 
 
 @pytest.mark.parametrize(("spec", "beginnings"), IN_README.items())

@@ -108,7 +108,7 @@ def test_the_shipped_spec_records_the_table_that_is_replayed_by_default() -> Non
 
 def test_the_command_writes_its_files_and_writes_them_again_alike(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "records"))
-    store.write_document("grids/search-lab.json", lab_document(200))
+    store.write_document("searches/lab.json", lab_document(200))
     arguments = [str(tmp_path / "records"), "--search", "lab", "--strategies", "random,random+asha", "--seeds", "2"]
     for name in ("one", "two"):
         assert search_replay.main([*arguments, "--trials", "20", "--out", str(tmp_path / name)]) == 0
@@ -117,7 +117,7 @@ def test_the_command_writes_its_files_and_writes_them_again_alike(tmp_path: Path
 
 
 def test_bad_input_is_said_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Store(str(tmp_path)).write_document("grids/search-lab.json", lab_document(20))
+    Store(str(tmp_path)).write_document("searches/lab.json", lab_document(20))
     out = ["--out", str(tmp_path / "out")]
     assert search_replay.main([str(tmp_path), "--search", "lap", "--strategies", "optna", "--seeds", "0", *out]) == 2
     told = capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import search_overhead
 from benchmarks.bare_tune import Bare, Clocks
-from benchmarks.search_overhead import Pair, figures, report
+from benchmarks.search_overhead import Pair, Record, figures, read_record, report, sentence, write_record
 from benchmarks.search_table import read_table
 from grid.search_driver import Driver
 from grid.search_proposals import make_proposals
@@ -18,6 +18,7 @@ from grid.spec_parser import load_spec
 from grid.store import Store
 from tests.grid.searching import GOALS, build, ledger, study
 
+REPOSITORY = Path(__file__).parents[2]
 CHOSEN = {"alpha": 2.34, "lambda3": 45.6, "omega": 1.0}
 
 
@@ -88,6 +89,35 @@ def test_the_report_has_medians_and_ranges() -> None:
     assert "| difference | 1.00 s | 0.00–2.00 s |" in lines
     assert "| beyond them, decoygrid search | 2.00 s | 1.00–3.00 s |" in lines
     assert "| beyond them, bare Tune loop | 1.00 s | 1.00–1.00 s |" in lines
+
+
+def test_a_record_gives_the_same_report_and_its_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = [Pair(Clocks(0, [0, end], []), Clocks(0, [0, 4.0], [9.0, 3.0])) for end in (6.0, 4.0, 8.0)]
+    record = Record(2, "small", "finetune", tuple(figures(pair) for pair in pairs))
+    write_record(record, path := tmp_path / "new" / "record.json")
+    assert read_record(path) == record
+    assert "takes 1.50 times (1.00–2.00) as long" in sentence(record)
+    assert "6.0 s against 4.0 s, medians of 3 pairs of 2 trials" in sentence(record)
+    assert search_overhead.main(["--from", str(path)]) == 0, "1.50 is within the aim"
+    said = capsys.readouterr().out
+    assert report(record.pairs, 2) in said
+    assert sentence(record) in said
+    write_record(record._replace(pairs=record.pairs[2:]), path)
+    assert search_overhead.main(["--from", str(path)]) == 1
+    assert search_overhead.main(["--from", str(tmp_path / "none.json")]) == 2
+    path.write_text('{"pairs": [], "trials": 2, "spec": "s", "space": "s"}')
+    assert search_overhead.main(["--from", str(path)]) == 2
+    assert search_overhead.main(["--record", str(tmp_path)]) == 2
+    assert "no record of this benchmark" in (told := capsys.readouterr().err)
+    assert "holds no pair" in told
+    assert "cannot be written" in told
+
+
+def test_the_docs_say_what_the_record_says() -> None:
+    path = REPOSITORY / "docs" / "results" / "records" / "benchmarks" / "search_overhead.json"
+    if not path.exists():
+        pytest.skip("no measurement is recorded yet: python -m benchmarks.search_overhead --record FILE")
+    assert sentence(read_record(path)) in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_bad_input_is_said_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:

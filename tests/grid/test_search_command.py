@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from grid.commands import run_grid
+from grid.places import document_name
 from grid.problems import SpecError
 from grid.search_options import SearchOptions, check_search
+from grid.store import Store
 from tests.grid.specs import write
 
 SPACE = """
@@ -79,6 +82,22 @@ def test_an_algorithm_whose_package_is_missing_is_refused_before_anything_runs(
         check_search(write(tmp_path), [], SearchOptions("finetune", 5, algorithm="hyperopt"))
 
 
+def test_a_grid_does_not_overwrite_the_search_of_an_earlier_version(tmp_path: Path) -> None:
+    store, record = Store(str(tmp_path / "store")), {"name": "x", "trials": []}
+    store.write_document(document_name("search-x"), record)
+    options: dict[str, Any] = {"tracking": "none", "address": "local", "in_process": True, "out": tmp_path / "out"}
+    with pytest.raises(SpecError, match="would overwrite the record of the search 'x'"):
+        run_grid(
+            write(tmp_path, name="search-x"),
+            [],
+            store_uri=store.location,
+            private_images=False,
+            as_json=False,
+            **options,
+        )
+    assert store.read_document(document_name("search-x")) == record
+
+
 @pytest.mark.ray
 def test_a_killed_driver_is_taken_up_and_nothing_is_run_twice(tmp_path: Path) -> None:
     """Three of six trials diverge. Killed after two; --resume reaches six, and MLflow has each once."""
@@ -87,7 +106,7 @@ def test_a_killed_driver_is_taken_up_and_nothing_is_run_twice(tmp_path: Path) ->
     tracking = f"sqlite:///{tmp_path}/mlflow.db"
     fixed = ("--trials", "6", "--algorithm", "grid", "--concurrency", "1", "--pick", "none", "--tracking", tracking)
     command = arguments(tmp_path, spec, str(space), "--scheduler", "none", *fixed)
-    record = tmp_path / "store" / "grids" / "search-small-mine.json"
+    record = tmp_path / "store" / "searches" / "small-mine.json"
     with (tmp_path / "first.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_for(lambda: len(ended(record)) >= 2, process)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from grid.expand import expand
+from grid.places import document_name
 from grid.plan import Plan, leaks
+from grid.problems import SpecError
 from grid.search_confirm import (
+    check_grids,
     confirmed_values,
     confirming_seeds,
     confirming_spec,
@@ -18,6 +21,7 @@ from grid.search_confirm import (
 )
 from grid.search_study import Study
 from grid.spec_parser import load_spec
+from grid.store import Store
 from tasks.attacks.attack import GeneratorAttack
 from tasks.finetune.finetune import Finetune
 from tasks.gan.gan import GAN
@@ -145,3 +149,18 @@ def test_a_confirmed_rate_carries_the_tables_interval_and_what_it_rests_on() -> 
 def test_a_wrong_role_is_refused(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, attacker_role="search")
     assert "must be one of: attacker, confirm" in found.message
+
+
+def test_a_confirmation_takes_no_other_grids_place(tmp_path: Path) -> None:
+    """Its own earlier one it does: a search that goes on may pick another trial by the same rule."""
+    store, place = Store(str(tmp_path)), document_name("mine.knee")
+    check_grids("mine", ["knee"], store)
+    store.write_document(place, {"name": "mine.knee", "rows": [], "spec": {"attacker_role": "confirm"}})
+    check_grids("mine", ["knee"], store)
+    store.write_document(place, {"name": "mine.knee", "rows": [], "spec": {}})
+    check_grids("mine", ["max-privacy-at-drop=3"], store)
+    with pytest.raises(SpecError, match=r"'mine\.knee', but the store holds another grid of that name"):
+        check_grids("mine", ["max-privacy-at-drop=3", "knee"], store)
+    store.write_document(document_name("search-x.knee"), {"name": "x.knee", "trials": []})
+    with pytest.raises(SpecError, match=r"holds the record of the search 'x\.knee'"):
+        check_grids("search-x", ["knee"], store)

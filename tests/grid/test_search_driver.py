@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,12 +11,20 @@ from typing import Any
 
 import pytest
 
+from grid.places import document_name
 from grid.problems import SpecError
 from grid.search_driver import Driver
 from grid.search_halving import Halving
 from grid.search_objectives import Goals
 from grid.search_proposals import RandomProposals
-from grid.search_record import Ledger, check_resumed, read_search_document, searches_of
+from grid.search_record import (
+    Ledger,
+    all_searches,
+    check_resumed,
+    held_by_search,
+    read_search_document,
+    searches_of,
+)
 from grid.search_seeds import earlier_trials
 from grid.search_space import Domain, Space, Value
 from grid.search_study import Study
@@ -198,12 +207,78 @@ def test_the_stopping_rule_remembers_an_earlier_session(found: tuple[Study, Spac
 def test_a_record_that_was_cut_off_is_read_from_its_copy(found: tuple[Study, Space], tmp_path: Path) -> None:
     play = Play(found, Store(str(tmp_path)), 1)
     play.run(better_and_better)
-    path = tmp_path / "grids" / "search-mine.json"
+    path = tmp_path / "searches" / "mine.json"
     path.write_text(path.read_text()[:100])
     document = read_search_document(play.store, "mine")
     assert document is not None
     assert document["trials"] == json.loads(json.dumps(play.ledger.trials))
     assert [search["name"] for search in searches_of(play.store, "small")] == ["mine"]
+
+
+def test_a_search_and_a_grid_whose_name_begins_with_search_share_a_store(
+    found: tuple[Study, Space], tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path))
+    Play(found, store, 1).run(better_and_better)
+    grid = {"name": "search-mine", "rows": [], "stages": {}}
+    store.write_document(document_name("search-mine"), grid)
+    Play(found, store, 2).run(better_and_better)
+    assert store.read_document(document_name("search-mine")) == grid
+    document = read_search_document(store, "mine")
+    assert document is not None
+    assert len(document["trials"]) == 2
+    assert read_search_document(store, "other") is None
+    assert held_by_search(store, document_name("search-mine")) is None
+
+
+def test_a_search_of_an_earlier_version_is_read_and_moves_when_it_goes_on(
+    found: tuple[Study, Space], tmp_path: Path
+) -> None:
+    """Its record lay among the grids, as search-NAME."""
+    store = Store(str(tmp_path))
+    first = Play(found, store, 2)
+    first.run(better_and_better)
+    (tmp_path / "searches").rename(tmp_path / "elsewhere")
+    old = tmp_path / "grids" / "search-mine.json"
+    for path in (old, Path(f"{old}.copy")):
+        store.write_document(str(path.relative_to(tmp_path)), first.ledger.copy())
+    assert read_search_document(store, "mine") == first.ledger.copy()
+    assert [document["name"] for document in all_searches(store)] == ["mine"]
+    assert [document["name"] for document in searches_of(store, "small")] == ["mine"]
+    assert held_by_search(store, document_name("search-mine")) == "mine"
+    old.write_text(old.read_text()[:100])
+    assert held_by_search(store, document_name("search-mine")) == "mine", "its copy is whole"
+    second = Play(found, store, 3)
+    assert second.run(better_and_better) == [3]
+    assert not list((tmp_path / "grids").iterdir())
+    assert (tmp_path / "searches" / "mine.json").exists()
+    assert [len(document["trials"]) for document in all_searches(store)] == [3]
+    assert held_by_search(store, document_name("search-mine")) is None
+
+
+def test_what_a_lost_worker_had_reported_stands(found: tuple[Study, Space], tmp_path: Path) -> None:
+    """Tune starts the trial anew: its early rungs are no news, and nobody decides on them a second time."""
+    play = Play(found, Store(str(tmp_path)), 3)
+    config = play.driver.next("first")
+    assert config is not None
+
+    def report(rung: int, aa_top1: float) -> bool:
+        about = {"rung": rung, "step": rung, "steps": 2 * rung, "seconds": 1.0, "finished": False}
+        result = {**metrics(aa_top1=aa_top1), **about}
+        goes_on = play.driver.goes_on("first", result)
+        play.driver.reported("first", result)
+        return goes_on
+
+    assert report(1, 0.4)
+    assert report(2, 0.3)
+    before = copy.deepcopy(play.ledger.trial(1))
+    play.driver.next("second")
+    result = {**metrics(aa_top1=0.0), "rung": 1, "step": 1, "steps": 2, "seconds": 1.0, "finished": False}
+    assert play.driver.goes_on("second", result)
+    assert report(1, 0.4), "it went on from here before, though now another is better"
+    assert play.ledger.trial(1) == before
+    assert report(3, 0.2)
+    assert [point["step"] for point in play.ledger.trial(1)["curve"]] == [1, 2, 3]
 
 
 def test_the_training_state_of_a_stopped_trial_is_removed(found: tuple[Study, Space], tmp_path: Path) -> None:
@@ -244,8 +319,8 @@ def test_only_searches_that_measured_alike_tell_each_other_anything(found: tuple
     assert len(earlier_trials(store, mine)) == states.count("finished") < 3
     assert earlier_trials(store, play.ledger.document) == [], "not its own"
     assert earlier_trials(store, {**mine, "measured_by": {"victim": "w"}}) == []
-    store.write_document("grids/search.json", {"name": "a grid"})
-    assert len(earlier_trials(store, mine)) == states.count("finished")
+    store.write_document("grids/search-x.json", {"name": "search-x", "rows": []})
+    assert len(earlier_trials(store, mine)) == states.count("finished"), "a grid is no search, whatever its name"
 
 
 def test_halving_keeps_the_better_half() -> None:

@@ -55,7 +55,12 @@ def test_every_trial_is_a_run_below_the_searchs(document: dict[str, Any]) -> Non
     assert [view.status for view in trials] == ["FINISHED", "KILLED", "FAILED", "KILLED"]
     first, second, third, fourth = trials
     assert first.params == {"alpha": "1", "lambda3": "10", "omega": "1", "state": "finished"}
-    assert second.params["state"] == "stopped at rung 2"
+    assert (second.params["state"], second.params["rung"]) == ("stopped", "2")
+    assert "stopped at rung 2" in second.note
+    assert "rung" not in {**first.params, **third.params}
+    assert "state" not in fourth.params, "it would have to change"
+    document["trials"][0]["artifacts"] = {"0": "finetune-x", "3": "finetune-x", "4": "finetune-y"}
+    assert "labels 0, 3: `finetune-x`, label 4: `finetune-y`" in describe_search(document)[1].note
     assert "diverged" in third.note
     assert "finetune-1b" in first.note
     curve = {(point.key, point.step): point.value for point in first.points()}
@@ -113,6 +118,9 @@ def test_sent_twice_nothing_changes_and_the_grids_runs_stay(document: dict[str, 
     assert len(found) == len(set(found)), "no run is doubled"
     assert sum(key.startswith("trial/mine/") for key in found) == 4
     assert sum(key.startswith("row/") for key in found) == len(grid.document["rows"])
+    assert _names(uri, "params.state = 'finished' and params.alpha = '1'") == ["t0001"] * 2
+    assert _names(uri, "params.state = 'stopped' and params.rung = '2'") == ["t0002"] * 2, "of both searches"
+    assert _names(uri, "tags.mlflow.note.content LIKE '%on the front.%'") == ["t0001"] * 2
 
 
 def test_a_sync_brings_the_pictures_too_and_twice_it_changes_nothing(tmp_path: Path, capsys: Any) -> None:
@@ -141,6 +149,15 @@ def _files(uri: str, key: str) -> set[str]:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     (run,) = client.search_runs(experiments, f"tags.`decoygrid.key` = '{key}'")
     return {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def _names(uri: str, chosen: str) -> list[str]:
+    """Names of the trials that a filter of MLflow's run list leaves."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], chosen)
+    return sorted(run.info.run_name for run in runs if run.data.tags["decoygrid.key"].startswith("trial/"))
 
 
 def _keys(uri: str) -> list[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grid import search_trial
 from grid.expand import expand
 from grid.plan import Plan
 from grid.problems import SpecError
 from grid.reconcile import missing_stages
 from grid.runner import run_stage
 from grid.search_study import SEARCH_SEED, SharedWork, Study
-from grid.search_trial import Trial, TrialError, measure_undefended, rungs_of, search_steps
+from grid.search_trial import RungContext, Trial, TrialError, measure_undefended, rungs_of, search_steps
 from grid.spec_parser import load_spec
 from grid.store import Store
 from tasks.attacks.attack import Attack
@@ -112,7 +114,7 @@ def test_a_killed_trial_goes_on_from_its_rung(bench: Bench, tmp_path: Path, monk
     expected = whole(bench.trial(coefficients, bench.elsewhere(tmp_path)))
     first = bench.trial(coefficients)
     curve = [first.advance()]
-    monkeypatch.setattr(first, "_networks", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(first, "_network", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         first.advance()
     resumed = bench.trial(coefficients, curve=curve)
@@ -122,6 +124,49 @@ def test_a_killed_trial_goes_on_from_its_rung(bench: Bench, tmp_path: Path, monk
         record = bench.store.done(stage.key)
         assert record is not None
         assert record["resumed_from_step"] == 3
+
+
+def weights(study: Any, store: Any, sources: Any, networks: Mapping[str, Any], targets: Mapping[int, Any]) -> Any:
+    """In place of a measurement, which so few steps hardly move: a number for the weights that are measured."""
+    summed = {key: sum(float(p.detach().double().sum()) for p in net.parameters()) for key, net in networks.items()}
+    return {f"label {label}": summed[stage.key] for label, stage in targets.items()}
+
+
+def test_a_retry_measures_each_rung_on_the_weights_of_its_step(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the second rung's measurement, one label there already, and started anew without a known point.
+
+    The curve is that of an undisturbed trial, not an early rung with later weights.
+    """
+    monkeypatch.setattr(search_trial, "measure", weights)
+    coefficients = {**CHOSEN, "alpha": 6.54}
+    expected = whole(bench.trial(coefficients, bench.elsewhere(tmp_path)))
+    lost = bench.trial(coefficients)
+    lost.advance()
+    ahead = lost.targets[0]
+    assert run_stage(ahead, bench.store.location, {}, make_context=partial(RungContext, pause_at=3)).paused
+    points = whole(bench.trial(coefficients))
+    assert [{**point, "seconds": 0} for point in points] == [{**point, "seconds": 0} for point in expected]
+    assert len({point["label 0"] for point in expected}) == 3, "rungs that are alike cannot tell weights apart"
+
+
+def test_a_rung_whose_weights_are_no_more_is_not_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grid finishes a label while the trial runs, or a checkpoint is lost: what comes next is the end."""
+    monkeypatch.setattr(search_trial, "measure", weights)
+    trial = bench.trial({**CHOSEN, "alpha": 7.65})
+    assert trial.advance()["step"] == 2
+    assert run_stage(trial.targets[3], bench.store.location, {}).record is not None
+    last = trial.advance()
+    assert (last["step"], last["rung"], last["finished"]) == (5, 3, True)
+    again = bench.trial({**CHOSEN, "alpha": 8.76})
+    assert again.advance()["step"] == 2
+    key = again.targets[0].key
+    for path in (bench.folder / "store" / key / "checkpoints").glob("*.json"):
+        path.unlink()
+    assert run_stage(again.targets[0], bench.store.location, {}, make_context=partial(RungContext, pause_at=4)).paused
+    resumed = bench.trial({**CHOSEN, "alpha": 8.76})
+    assert [point["step"] for point in whole(resumed)] == [5]
 
 
 def test_a_fine_tune_that_diverges_fails_the_trial(bench: Bench) -> None:
