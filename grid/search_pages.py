@@ -38,12 +38,14 @@ def report_confirmations(searches: Sequence[Document], store: Store, out: Path, 
 
 
 def report_pages(searches: Sequence[Document], out: Path) -> dict[str, Path]:
-    """The pages of the searches, each in a folder below `out`, where its spec's report is."""
+    """The pages of the searches, each in a folder below `out`, where its spec's report is; one more for several."""
+    from analysis.searches_page import write_searches_page
+
     files: dict[str, Path] = {}
     for search in searches:
         own = report_search(search, out / str(search["name"]), BACK)
         files |= {f"{search['name']} {name}": path for name, path in own.items()}
-    return files
+    return files | write_searches_page(searches, out)
 
 
 def links_of(searches: Sequence[Document], out: Path | None = None) -> list[SearchLink]:

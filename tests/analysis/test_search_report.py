@@ -44,7 +44,7 @@ def test_files_and_pictures_are_there_and_linked(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     stems = ("pareto", "parallel_coordinates", "importance", "contour")
     pictures = {f"{stem}.{end}" for stem in stems for end in ("png", "svg")}
-    assert names == pictures | {"search.md", "trials.csv", "importance.csv"}
+    assert names == pictures | {"search.md", "search.html", "trials.csv", "importance.csv"}
     text = (folder / "search.md").read_text(encoding="utf-8")
     linked = re.findall(r"!\[[^]]*\]\((.*?)\)", text)
     assert sorted(linked) == sorted(name for name in pictures if name.endswith("png"))
