@@ -55,7 +55,8 @@ def _colours(count: int) -> list[str]:
 def _seen(axes: Axes, search: Search, colour: str) -> None:
     """Dots of the finished trials, the staircase of the undominated, and the undefended victim as a hollow star."""
     places = sorted({in_percent(trial.metrics) for trial in search.finished if drawable(trial.metrics)})
-    axes.scatter(*zip(*places, strict=True), s=18, color=colour, alpha=0.45, zorder=2)
+    across, up = zip(*places, strict=True)
+    axes.scatter(across, up, s=18, color=colour, alpha=0.45, zorder=2)
     corners = [places[place] for place in front_of(places, ["max", "min"])]
     axes.step(*zip(*corners, strict=True), where="pre", color=colour, linewidth=1.5, label=_label(search), zorder=3)
     if search.undefended and drawable(search.undefended.search):

@@ -160,13 +160,13 @@ def _basis(checks: Checks, about: Mapping[str, Any], place: str) -> Basis:
 def _searched_on(checks: Checks, document: Mapping[str, Any]) -> Basis | None:
     """What the values of the trials rest on, where the record says how they were measured."""
     measured = document.get("measured_by")
-    if not isinstance(measured, Mapping) or not {"labels", "seed", "attack"} <= measured.keys():
+    if not isinstance(measured, Mapping) or not {"labels", "seeds", "attack"} <= measured.keys():
         return None
     labels = checks.wholes(measured, "labels", "measured_by")
     attack = checks.mapping(measured, "attack", "measured_by")
-    images = checks.whole(attack, "images", "measured_by.attack") * len(labels)
-    seed = checks.whole(measured, "seed", "measured_by")
-    return Basis("second evaluator", "validation split", labels, (seed,), images)
+    seeds = checks.wholes(measured, "seeds", "measured_by")
+    images = checks.whole(attack, "images", "measured_by.attack") * len(labels) * len(seeds)
+    return Basis("second evaluator", "validation split", labels, seeds, images)
 
 
 def _check_whole(search: Search) -> None:

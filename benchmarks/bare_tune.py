@@ -42,17 +42,18 @@ class Bare:
     def __init__(self, study: Study, store_uri: str, sources: Mapping[str, Path]) -> None:
         self._study, self._store, self._sources = study, Store(store_uri), sources
         self._artifacts: dict[str, Artifact] = {}
-        (self._label,) = study.labels
-        self._attack = study.attack(study.victim, self._label)
-        with numerics_of(study.victim), tempfile.TemporaryDirectory() as folder:
-            self._second = study.second.network(self._context(study.second, folder))
+        (self._aim,) = study.aims
+        own, second = study.victim(self._aim.seed), study.second(self._aim.seed)
+        self._attack = study.attack(own, self._aim)
+        with numerics_of(own), tempfile.TemporaryDirectory() as folder:
+            self._second = second.network(self._context(second, folder))
             self._held = held_images(study, lambda stage: self._context(stage, folder))
-            victim = study.victim.network(self._context(study.victim, folder))
+            victim = own.network(self._context(own, folder))
             self._warm = probe.start_points(self._attack, victim, self._context(self._attack, folder))
 
     def run(self, coefficients: Mapping[str, Value], report: Report) -> None:
         """Fine-tune to the end; report what is measured at every rung, and `work`: seconds so far, without reports."""
-        stage = self._study.targets(coefficients)[self._label]
+        stage = self._study.targets(coefficients)[self._aim]
         with numerics_of(stage), tempfile.TemporaryDirectory() as folder:
             began, waited = time.monotonic(), 0.0
 
@@ -111,7 +112,7 @@ def run_bare(
     from ray import tune
 
     def trial(config: dict[str, Any], study: Study, sources: Mapping[str, Path]) -> None:
-        key = study.victim.key
+        key = study.victim(study.seeds[0]).key
         if key not in _BARE:
             _BARE[key] = Bare(study, store_uri, sources)
         _BARE[key].run(config["coefficients"], tune.report)

@@ -162,6 +162,7 @@ def search(
     concurrency: Annotated[int | None, typer.Option(help="trials at a time; default: one a CPU")] = None,
     name: Annotated[str | None, typer.Option(help="of the search; default SPEC-SPACE")] = None,
     seed: Annotated[int, typer.Option(help="of the algorithm's draws")] = 0,
+    seeds: Annotated[int, typer.Option(help="of the spec that trials are measured on, the first so many")] = 1,
     store: StoreOption = STORE,
     tracking: TrackingOption = TRACKING,
     address: Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT")] = "local",
@@ -184,6 +185,7 @@ def search(
         concurrency,
         name,
         seed,
+        seeds,
     )
     try:
         code = run_search(

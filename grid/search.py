@@ -214,7 +214,7 @@ def _note_pick(
     """Write a pick with its confirmation into the record, in place of an earlier one by the same rule."""
     rows = done.rows if done is not None else []
     coefficients = ledger.trial(int(str(trial["number"])))["coefficients"]
-    labels, seeds = checked.study.labels, confirming_seeds(checked.spec.seeds)
+    labels, seeds = checked.study.labels, confirming_seeds(checked.spec.seeds, len(checked.study.seeds))
     pick = {
         "pick": rule,
         "trial": trial["id"],
@@ -256,7 +256,7 @@ def _summarise(checked: Checked, ledger: Ledger, say: Console) -> None:
     for name, found in outcomes:
         lines.append(f"{name}, search: {rates_text(found['search'], names)} (second evaluator, validation split)")
         if confirmed := found["confirmed"]:
-            seeds = ", ".join(map(str, confirming_seeds(checked.spec.seeds)))
+            seeds = ", ".join(map(str, confirming_seeds(checked.spec.seeds, len(checked.study.seeds))))
             about = f"{confirmed['attack']}; F_E, test split, seeds {seeds}"
             lines.append(f"{name}, confirmed: {rates_text(confirmed, names)} ({about})")
     for line in lines:

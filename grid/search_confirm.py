@@ -35,7 +35,7 @@ def confirming_spec(spec: Spec, study: Study, name: str, rule: str, coefficients
     content.pop("paper", None)
     content |= {
         "name": grid_name(name, rule),
-        "seeds": confirming_seeds(spec.seeds),
+        "seeds": confirming_seeds(spec.seeds, len(study.seeds)),
         "attacker_role": ROLE,
         "defenses": ["none", _entry(spec, study, rule, coefficients)],
     }
@@ -66,9 +66,9 @@ def check_grids(search: str, rules: Sequence[str], store: Store) -> None:
         raise SpecError(problems)
 
 
-def confirming_seeds(seeds: Sequence[int]) -> list[int]:
-    """The spec's seeds but the first, which the search used; two new ones if there are no others."""
-    return list(seeds[1:]) or [seeds[0] + 1 + i for i in range(FRESH_SEEDS)]
+def confirming_seeds(seeds: Sequence[int], searched: int = 1) -> list[int]:
+    """The spec's seeds but the first `searched`, which the search used; two new ones if there are no others."""
+    return list(seeds[searched:]) or [max(seeds) + 1 + i for i in range(FRESH_SEEDS)]
 
 
 def write_spec(spec: Spec, path: Path) -> None:

@@ -79,7 +79,7 @@ class Driver:
             self._ledger.open(number, coefficients, {}, 0)
             self.ended(ticket, error="; ".join(problem.message for problem in error.problems))
             return self.next(ticket)
-        keys = {label: stage.key for label, stage in targets.items()}
+        keys = {self._study.name_of(aim): stage.key for aim, stage in targets.items()}
         self._ledger.open(number, coefficients, keys, search_steps(targets))
         return {"number": number, "coefficients": coefficients, "curve": []}
 

@@ -32,6 +32,7 @@ class SearchOptions(NamedTuple):
     concurrency: int | None = None
     name: str | None = None
     seed: int = 0
+    seeds: int = 1
 
 
 class Checked(NamedTuple):
@@ -57,7 +58,7 @@ def check_search(spec_path: str, overrides: Sequence[str], options: SearchOption
         _collect(lambda: grid_points(space, options.trials), problems)
     found = None
     if spec is not None and space is not None:
-        found = _collect(lambda: study_of(spec, space), problems)
+        found = _collect(lambda: study_of(spec, space, options.seeds), problems)
     if problems or spec is None or space is None or found is None:
         raise SpecError(problems)
     return Checked(spec, space, *found, goals, picks, options.name or f"{spec.name}-{space.name}")
@@ -87,6 +88,7 @@ def _option_problems(options: SearchOptions) -> list[Problem]:
         ("--trials", options.trials, 1),
         ("--concurrency", options.concurrency, 1),
         ("--seed", options.seed, 0),
+        ("--seeds", options.seeds, 1),
     ):
         if number is not None and number < least:
             problems.append(Problem(place, f"must be at least {least}, got {number}"))

@@ -83,5 +83,5 @@ def confirming_grids(search: Document, store: Store) -> Iterator[dict[str, Any]]
 
 def _named(search: Document) -> list[str]:
     measured, picked = search.get("measured_by", {}), {pick["trial"] for pick in search["picks"]}
-    keys = [measured[name] for name in ("victim", "second_evaluator", "gan") if name in measured]
+    keys = [key for name in ("victims", "second_evaluators", "gans") for key in measured.get(name, [])]
     return [*keys, *(key for trial in search["trials"] if trial["id"] in picked for key in trial["artifacts"].values())]

@@ -34,7 +34,7 @@ def read_search_document(store: Store, name: str) -> dict[str, Any] | None:
         for copy in (place, f"{place}.copy"):
             document = store.read_document(copy)
             if document is not None and _is_search(document):
-                return document
+                return _with_lists(document)
     return None
 
 
@@ -58,6 +58,15 @@ def held_by_search(store: Store, place: str) -> str | None:
     if not place.startswith(BEFORE) or document is None or not _is_search(document):
         return None
     return str(document["name"])
+
+
+def _with_lists(document: dict[str, Any]) -> dict[str, Any]:
+    """The record with lists of seeds, victims and judges, where an earlier version wrote the one of each."""
+    measured = dict(document.get("measured_by", {}))
+    for one in ("seed", "victim", "second_evaluator", "gan"):
+        if one in measured:
+            measured[f"{one}s"] = [measured.pop(one)]
+    return {**document, "measured_by": measured}
 
 
 def _before(name: str) -> str:
@@ -116,9 +125,9 @@ class Ledger:
         return self._by_number[number]
 
     def open(
-        self, number: int, coefficients: Mapping[str, Value], artifacts: Mapping[int, str], steps: int
+        self, number: int, coefficients: Mapping[str, Value], artifacts: Mapping[str, str], steps: int
     ) -> dict[str, Any]:
-        """Begin a trial; `steps` is how many its fine-tunes take to the end, `artifacts` their keys by label."""
+        """Begin a trial; `steps` is how many its fine-tunes take to the end, `artifacts` their keys."""
         self._by_number[number] = {
             "id": f"t{number:04d}",
             "number": number,
@@ -130,7 +139,7 @@ class Ledger:
             "curve": [],
             "metrics": {},
             "error": None,
-            "artifacts": {str(label): key for label, key in artifacts.items()},
+            "artifacts": dict(artifacts),
             "started": time.time(),
             "ended": None,
             "seconds": 0.0,

@@ -47,7 +47,7 @@ def trained_by_grids(store: Store, study: Study, trials: int) -> list[dict[str, 
     found: list[dict[str, Value]] = []
     for key, record, records in _finetunes(store):
         labels = {pair["label"] for pair in record["config"]["pairs"]}
-        if record["config"]["seed"] != study.seed or not labels <= set(study.labels):
+        if record["config"]["seed"] not in study.seeds or not labels <= set(study.labels):
             continue
         chosen = study.space.complete({name: _setting(name, record, records, study) for name in study.space.domains})
         own = {name: chosen[name] for name in study.space.searched}

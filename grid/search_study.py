@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -29,14 +29,24 @@ ON_VALIDATION = "validation split"
 ON_BOTH = "validation split and training images (too few of l_t are held out)"
 
 
+class Aim(NamedTuple):
+    """What a trial is measured at: a protected label of the victim that a seed made."""
+
+    seed: int
+    label: int
+
+
 @dataclass
 class Study:
-    """One dataset, victim and seed of a spec, with the defense whose settings are searched."""
+    """One dataset, one victim a seed, and the defense whose settings are searched.
+
+    Every trial is measured at each label of each seed: coefficients that suit one victim need not suit the next.
+    """
 
     world: World
     space: Space
     choice: DefenseChoice
-    seed: int
+    seeds: tuple[int, ...]
     gan_choice: GANChoice
     attack_settings: Mapping[str, Any]
 
@@ -46,19 +56,20 @@ class Study:
         return self.world.labels
 
     @property
-    def victim(self) -> Model:
-        return self.world.victim_model(self.seed)
+    def aims(self) -> list[Aim]:
+        """Every label of every seed, in order."""
+        return [Aim(seed, label) for seed in self.seeds for label in self.labels]
 
-    @property
-    def second(self) -> Classifier:
+    def victim(self, seed: int) -> Model:
+        return self.world.victim_model(seed)
+
+    def second(self, seed: int) -> Classifier:
         """The second evaluator: the only judge that a search may ask."""
-        return self.world.second(self.seed)
+        return self.world.second(seed)
 
-    @property
-    def gan(self) -> GAN:
+    def gan(self, seed: int) -> GAN:
         """Of the search's attacker: another seed, on the defender's half, since the attacker's stays unseen."""
-        at = self.seed + SEARCH_SEED
-        return self.world.gan(self.gan_choice, "search", at, self.victim, "budget.search")
+        return self.world.gan(self.gan_choice, "search", seed + SEARCH_SEED, self.victim(seed), "budget.search")
 
     @property
     def target_images(self) -> str:
@@ -68,31 +79,34 @@ class Study:
     def measured_by(self) -> dict[str, Any]:
         """What the numbers of a trial depend on beside its coefficients: with the same, trials compare."""
         return {
-            "victim": self.victim.key,
-            "second_evaluator": self.second.key,
-            "gan": self.gan.key,
+            "victims": [self.victim(seed).key for seed in self.seeds],
+            "second_evaluators": [self.second(seed).key for seed in self.seeds],
+            "gans": [self.gan(seed).key for seed in self.seeds],
             "attack": dict(self.attack_settings),
             "labels": list(self.labels),
             "protect": self.world.spec.protect,
-            "seed": self.seed,
+            "seeds": list(self.seeds),
             "defense": self.choice.defense.model_dump(mode="json"),
         }
 
-    def targets(self, coefficients: Mapping[str, Value]) -> dict[int, Finetune]:
-        """The defended model of each label (the same for all where the spec protects jointly).
+    def targets(self, coefficients: Mapping[str, Value]) -> dict[Aim, Finetune]:
+        """The defended model of each label and seed (the same for all labels where the spec protects jointly).
 
         The stages are those of a grid with these settings, to the key. SpecError where they do not go together.
         """
-        protect = self.world.spec.protect
+        groups = [self.labels] if self.world.spec.protect == "joint" else [(label,) for label in self.labels]
+        models: dict[tuple[Aim, ...], Model] = {}
         try:
             defense = filled(self.choice.defense, coefficients)
-            defender = self.world.defender(self.seed, self.choice.place, self.gan_choice)
-            groups = [self.labels] if protect == "joint" else [(label,) for label in self.labels]
-            models = {group: defense.protect(defender, group).target for group in groups}
+            for seed in self.seeds:
+                defender = self.world.defender(seed, self.choice.place, self.gan_choice)
+                for group in groups:
+                    aims = tuple(Aim(seed, label) for label in group)
+                    models[aims] = defense.protect(defender, group).target
         except ValidationError as error:
             raise SpecError(from_validation(error, self.choice.place, type(self.choice.defense))) from error
-        found: dict[int, Finetune] = {}
-        for group, model in models.items():
+        found: dict[Aim, Finetune] = {}
+        for aims, model in models.items():
             if not isinstance(model, Finetune):
                 text = f"{self.space.defense} trains no fine-tune whose settings could be searched"
                 raise SpecError([Problem(self.choice.place, text)])
@@ -103,13 +117,17 @@ class Study:
                 ):
                     if fakes is not None:
                         self.world.named(whose, fakes)
-            found |= dict.fromkeys(group, model)
+            found |= dict.fromkeys(aims, model)
         return dict(sorted(found.items()))
 
-    def attack(self, target: Model, label: int) -> GMI:
+    def attack(self, target: Model, aim: Aim) -> GMI:
         """The small attack by which trials are compared."""
-        common = self.world.common(self.seed + SEARCH_SEED)
-        return GMI(target=target, label=label, gan=self.gan, role="search", **self.attack_settings, **common)
+        common, gan = self.world.common(aim.seed + SEARCH_SEED), self.gan(aim.seed)
+        return GMI(target=target, label=aim.label, gan=gan, role="search", **self.attack_settings, **common)
+
+    def name_of(self, aim: Aim) -> str:
+        """How a record names it: the label; with several seeds `label:seed`."""
+        return str(aim.label) if len(self.seeds) == 1 else f"{aim.label}:{aim.seed}"
 
     def shared(self) -> dict[str, Stage]:
         """What every trial needs whatever its coefficients, upstream first, by key: built before the first one."""
@@ -119,11 +137,12 @@ class Study:
         kept = {k: s for k, s in closures[0].items() if k in closures[1] and k not in trained}
         splits = [self.world.split("train", "private")]
         splits += [self.world.split("val", "private")] if self.world.choice.dataset.val_per_label else []
-        for stage in (self.victim, self.second, self.gan, *splits):
+        own = [make(seed) for seed in self.seeds for make in (self.victim, self.second, self.gan)]
+        for stage in (*own, *splits):
             kept |= {k: s for k, s in stage.closure().items() if k not in kept}
         return kept
 
-    def _example(self, place: int) -> dict[int, Finetune]:
+    def _example(self, place: int) -> dict[Aim, Finetune]:
         """The targets at one end of every range."""
         return self.targets(self.space.complete({k: self.space.domains[k].ends()[place] for k in self.space.searched}))
 
@@ -141,10 +160,12 @@ class SharedWork:
         return dict(self.shared)
 
 
-def study_of(spec: Spec, space: Space) -> tuple[Study, SharedWork]:
-    """What a search of this spec needs. SpecError with everything that stands against it."""
+def study_of(spec: Spec, space: Space, seeds: int = 1) -> tuple[Study, SharedWork]:
+    """What a search on the first `seeds` seeds of this spec needs. SpecError with all that stands against it."""
     choice = next((found for found in spec.defenses if found.defense.name == space.defense), None)
     problems = _unfit(spec, space, choice)
+    if seeds > len(spec.seeds):
+        problems.append(Problem("seeds", f"--seeds {seeds} asks for more than there are: {list(spec.seeds)}"))
     attack, gan = _attack_of(spec, problems)
     if problems or choice is None:
         raise SpecError([Problem(spec.source.place(p.place), p.message) for p in problems])
@@ -154,8 +175,8 @@ def study_of(spec: Spec, space: Space) -> tuple[Study, SharedWork]:
     catalogue = dataset.dataset.catalogue(spec.folder)
     sources.update(catalogue.sources)
     world = World(spec, resolve_numerics(spec.numerics), dataset, catalogue, spec.victims[0], inception, sources)
-    study = Study(world, space, choice, spec.seeds[0], gan, attack)
-    if reason := choice.defense.refusal(study.victim):
+    study = Study(world, space, choice, tuple(spec.seeds[:seeds]), gan, attack)
+    if reason := choice.defense.refusal(study.victim(study.seeds[0])):
         raise SpecError([Problem(spec.source.place(choice.place), reason)])
     shared = study.shared()
     names = {key: world.names.get(key, stage.kind) for key, stage in shared.items()}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.runner import PausedError, numerics_of, run_stage
 from grid.search_space import Value
-from grid.search_study import Study
+from grid.search_study import Aim, Study
 from grid.store import Store
 from tasks.context import Context
 from tasks.finetune.finetune import Finetune
@@ -50,7 +50,7 @@ def rungs_of(steps: int) -> list[int]:
     return sorted({math.ceil(share * steps) for share in RUNGS})
 
 
-def search_steps(targets: Mapping[int, Finetune], share: float = 1.0) -> int:
+def search_steps(targets: Mapping[Aim, Finetune], share: float = 1.0) -> int:
     """Fine-tune steps of a trial, over its labels and rounds, when its last round is at `share` of its own."""
     last = {stage.key: stage for stage in targets.values()}
     before = {k: s for stage in last.values() for k, s in stage.closure().items() if isinstance(s, Finetune)}
@@ -193,26 +193,27 @@ def measure(
     store: Store,
     sources: Mapping[str, Path],
     networks: Mapping[str, Network],
-    targets: Mapping[int, Stage],
+    targets: Mapping[Aim, Stage],
 ) -> Point:
-    """Metrics of the targets (label -> stage, whose network is in `networks` by key), means over the labels."""
+    """Metrics of the targets (stages whose network is in `networks` by key), means over labels and seeds."""
     load = partial(_context, store=store, sources=sources)
-    with numerics_of(study.victim):
-        second = study.second.network(load(study.second))
+    with numerics_of(study.victim(study.seeds[0])):
+        seconds = {seed: study.second(seed).network(load(study.second(seed))) for seed in study.seeds}
         held = held_images(study, load)
         found = []
-        for label, stage in targets.items():
-            attack = study.attack(study.victim, label)
+        for aim, stage in targets.items():
+            attack = study.attack(study.victim(aim.seed), aim)
             with _attacking(attack, store, sources) as ctx:
-                warm = _warm(attack, study, load, ctx)
-                found.append(probe.measure_target(attack, networks[stage.key], second, held, warm, ctx))
+                warm = _warm(attack, load, ctx)
+                found.append(probe.measure_target(attack, networks[stage.key], seconds[aim.seed], held, warm, ctx))
     return {name: sum(outcome[name] for outcome in found) / len(found) for name in found[0]}
 
 
 def measure_undefended(study: Study, store: Store, sources: Mapping[str, Path]) -> Point:
-    """The same measurement of the victim as it is."""
-    networks = {study.victim.key: study.victim.network(_context(study.victim, store, sources))}
-    return measure(study, store, sources, networks, dict.fromkeys(study.labels, study.victim))
+    """The same measurement of the victims as they are."""
+    victims = {seed: study.victim(seed) for seed in study.seeds}
+    networks = {victim.key: victim.network(_context(victim, store, sources)) for victim in victims.values()}
+    return measure(study, store, sources, networks, {aim: victims[aim.seed] for aim in study.aims})
 
 
 def held_images(study: Study, load: Callable[[Stage], Context]) -> probe.Held:
@@ -228,9 +229,9 @@ def held_images(study: Study, load: Callable[[Stage], Context]) -> probe.Held:
 _WARM: dict[str, torch.Tensor] = {}  # of this process: the same for every trial of a search
 
 
-def _warm(attack: GMI, study: Study, load: Callable[[Stage], Context], ctx: Context) -> torch.Tensor:
+def _warm(attack: GMI, load: Callable[[Stage], Context], ctx: Context) -> torch.Tensor:
     if attack.key not in _WARM:
-        _WARM[attack.key] = probe.start_points(attack, study.victim.network(load(study.victim)), ctx)
+        _WARM[attack.key] = probe.start_points(attack, attack.target.network(load(attack.target)), ctx)
     return _WARM[attack.key]
 
 

@@ -70,7 +70,7 @@ def record(trials: int = 60, seed: int = 0, *, asha: bool = True, failures: int 
         "objectives": copy.deepcopy(OBJECTIVES),
         "algorithm": "random",
         "scheduler": "asha" if asha else "none",
-        "measured_by": {"labels": list(LABELS), "seed": 0, "attack": {"images": IMAGES // len(LABELS)}},
+        "measured_by": {"labels": list(LABELS), "seeds": [0], "attack": {"images": IMAGES // len(LABELS)}},
         "trials": made,
         "undefended": {"search": UNDEFENDED, "confirmed": UNDEFENDED | {"mc_all": 0.96, "aa_top1": 0.44}},
     }

@@ -28,7 +28,7 @@ def search() -> dict[str, Any]:
     made = search_lab.record(24) | {"experiment": SPEC, "spec": {"name": SPEC}}
     for pick in made["picks"]:
         pick["grid"] = f"{NAME}.{pick['pick'].replace('=', '-')}"
-    made["measured_by"]["gan"] = GAN
+    made["measured_by"]["gans"] = [GAN]
     return made
 
 

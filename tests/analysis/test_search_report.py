@@ -233,7 +233,7 @@ def test_two_objectives_are_enough(tmp_path: Path) -> None:
 def test_a_search_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
     document = record(3, asha=False, failures=0) | {"trials": [], "picks": [], "front": [], "undefended": None}
     paths = write_search_report(document, tmp_path)
-    assert sorted(paths) == ["search.md", "trials.csv"]
+    assert sorted(paths) == ["search.html", "search.md", "trials.csv"]
     assert "No finished trial" in paths["search.md"].read_text(encoding="utf-8")
 
 

@@ -47,7 +47,7 @@ def build(shared: SharedWork, store: Store) -> None:
 
 def ledger(store: Store, space: Space, goals: Goals = GOALS, name: str = "mine") -> Ledger:
     """An empty record with what was measured of the undefended victim."""
-    about = {"experiment": "small", "seed": 0, "measured_by": {"victim": "v"}, "grid_trials": None}
+    about = {"experiment": "small", "seed": 0, "measured_by": {"victims": ["v"]}, "grid_trials": None}
     document = new_document(name, {"name": "small"}, space, goals, "random", "asha", about)
     document["undefended"] = {"search": UNDEFENDED, "confirmed": None}
     return Ledger(store, document, goals)

@@ -19,7 +19,7 @@ from grid.search_confirm import (
     row_name,
     write_spec,
 )
-from grid.search_study import Study
+from grid.search_study import Aim, Study
 from grid.spec_parser import load_spec
 from grid.store import Store
 from tasks.attacks.attack import GeneratorAttack
@@ -44,6 +44,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Plan]:
 def test_the_first_seed_is_the_searchs_and_the_others_confirm() -> None:
     assert confirming_seeds([3, 5, 8]) == [5, 8]
     assert confirming_seeds([3]) == [4, 5]
+    assert confirming_seeds([3, 5, 8], 2) == [8]
+    assert confirming_seeds([5, 3], 2) == [6, 7]
 
 
 def test_it_is_a_grid_of_the_specs_attacks_with_the_picked_coefficients(made: tuple[Study, Plan]) -> None:
@@ -62,7 +64,7 @@ def test_it_is_a_grid_of_the_specs_attacks_with_the_picked_coefficients(made: tu
 def test_nothing_in_it_is_what_the_search_selected_by(made: tuple[Study, Plan]) -> None:
     found, plan = made
     assert leaks(plan) == []
-    seen = {**found.attack(found.victim, 0).closure(), **found.second.closure()}
+    seen = {**found.attack(found.victim(3), Aim(3, 0)).closure(), **found.second(3).closure()}
     shared = seen.keys() & plan.stages().keys()
     assert {plan.stages()[key].group for key in shared} == {"data"}, "other seeds: nothing trained is shared"
     attackers = {s.gan.role for s in plan.stages().values() if isinstance(s, GeneratorAttack)}

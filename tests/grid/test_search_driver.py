@@ -305,7 +305,7 @@ def test_a_search_is_not_overwritten_nor_mixed_with_another(found: tuple[Study, 
     check_resumed(old, dict(old), resume=True)
     with pytest.raises(SpecError, match="--resume"):
         check_resumed(old, dict(old), resume=False)
-    for change in ({"space": {}}, {"algorithm": "optuna"}, {"seed": 3}, {"measured_by": {"victim": "w"}}):
+    for change in ({"space": {}}, {"algorithm": "optuna"}, {"seed": 3}, {"measured_by": {"victims": ["w"]}}):
         with pytest.raises(SpecError, match=f"another {next(iter(change))}"):
             check_resumed(old, {**old, **change}, resume=True)
 
@@ -318,7 +318,7 @@ def test_only_searches_that_measured_alike_tell_each_other_anything(found: tuple
     states = [trial["state"] for trial in play.ledger.trials]
     assert len(earlier_trials(store, mine)) == states.count("finished") < 3
     assert earlier_trials(store, play.ledger.document) == [], "not its own"
-    assert earlier_trials(store, {**mine, "measured_by": {"victim": "w"}}) == []
+    assert earlier_trials(store, {**mine, "measured_by": {"victims": ["w"]}}) == []
     store.write_document("grids/search-x.json", {"name": "search-x", "rows": []})
     assert len(earlier_trials(store, mine)) == states.count("finished"), "a grid is no search, whatever its name"
 

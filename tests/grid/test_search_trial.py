@@ -16,11 +16,12 @@ from grid.plan import Plan
 from grid.problems import SpecError
 from grid.reconcile import missing_stages
 from grid.runner import run_stage
-from grid.search_study import SEARCH_SEED, SharedWork, Study
+from grid.search_study import SEARCH_SEED, Aim, SharedWork, Study, study_of
 from grid.search_trial import RungContext, Trial, TrialError, measure_undefended, rungs_of, search_steps
 from grid.spec_parser import load_spec
 from grid.store import Store
 from tasks.attacks.attack import Attack
+from tasks.attacks.gmi import GMI
 from tasks.data.split import Split
 from tasks.finetune.finetune import Finetune
 from tasks.gan.gan import GAN
@@ -126,10 +127,10 @@ def test_a_killed_trial_goes_on_from_its_rung(bench: Bench, tmp_path: Path, monk
         assert record["resumed_from_step"] == 3
 
 
-def weights(study: Any, store: Any, sources: Any, networks: Mapping[str, Any], targets: Mapping[int, Any]) -> Any:
+def weights(study: Any, store: Any, sources: Any, networks: Mapping[str, Any], targets: Mapping[Aim, Any]) -> Any:
     """In place of a measurement, which so few steps hardly move: a number for the weights that are measured."""
     summed = {key: sum(float(p.detach().double().sum()) for p in net.parameters()) for key, net in networks.items()}
-    return {f"label {label}": summed[stage.key] for label, stage in targets.items()}
+    return {f"label {aim.label}": summed[stage.key] for aim, stage in targets.items()}
 
 
 def test_a_retry_measures_each_rung_on_the_weights_of_its_step(
@@ -144,7 +145,7 @@ def test_a_retry_measures_each_rung_on_the_weights_of_its_step(
     expected = whole(bench.trial(coefficients, bench.elsewhere(tmp_path)))
     lost = bench.trial(coefficients)
     lost.advance()
-    ahead = lost.targets[0]
+    ahead = lost.targets[Aim(0, 0)]
     assert run_stage(ahead, bench.store.location, {}, make_context=partial(RungContext, pause_at=3)).paused
     points = whole(bench.trial(coefficients))
     assert [{**point, "seconds": 0} for point in points] == [{**point, "seconds": 0} for point in expected]
@@ -156,15 +157,17 @@ def test_a_rung_whose_weights_are_no_more_is_not_reported(bench: Bench, monkeypa
     monkeypatch.setattr(search_trial, "measure", weights)
     trial = bench.trial({**CHOSEN, "alpha": 7.65})
     assert trial.advance()["step"] == 2
-    assert run_stage(trial.targets[3], bench.store.location, {}).record is not None
+    assert run_stage(trial.targets[Aim(0, 3)], bench.store.location, {}).record is not None
     last = trial.advance()
     assert (last["step"], last["rung"], last["finished"]) == (5, 3, True)
     again = bench.trial({**CHOSEN, "alpha": 8.76})
     assert again.advance()["step"] == 2
-    key = again.targets[0].key
-    for path in (bench.folder / "store" / key / "checkpoints").glob("*.json"):
+    stage = again.targets[Aim(0, 0)]
+    for path in (bench.folder / "store" / stage.key / "checkpoints").glob("*.json"):
         path.unlink()
-    assert run_stage(again.targets[0], bench.store.location, {}, make_context=partial(RungContext, pause_at=4)).paused
+    assert run_stage(
+        again.targets[Aim(0, 0)], bench.store.location, {}, make_context=partial(RungContext, pause_at=4)
+    ).paused
     resumed = bench.trial({**CHOSEN, "alpha": 8.76})
     assert [point["step"] for point in whole(resumed)] == [5]
 
@@ -172,7 +175,7 @@ def test_a_rung_whose_weights_are_no_more_is_not_reported(bench: Bench, monkeypa
 def test_a_fine_tune_that_diverges_fails_the_trial(bench: Bench) -> None:
     study = bench.study
     choice = study.choice._replace(defense=study.choice.defense.model_copy(update={"lr": 1e30}))
-    lost = Study(study.world, study.space, choice, study.seed, study.gan_choice, study.attack_settings)
+    lost = Study(study.world, study.space, choice, study.seeds, study.gan_choice, study.attack_settings)
     trial = Trial(lost, CHOSEN, bench.store, {})
     with pytest.raises((TrialError, FloatingPointError), match="diverged"):
         whole(trial)
@@ -181,7 +184,7 @@ def test_a_fine_tune_that_diverges_fails_the_trial(bench: Bench) -> None:
 
 def test_a_stored_artifact_that_is_no_number_fails_the_trial(bench: Bench, tmp_path: Path) -> None:
     trial = bench.trial({**CHOSEN, "alpha": 5.0})
-    stage = trial.targets[0]
+    stage = trial.targets[Aim(0, 0)]
     (tmp_path / "empty").mkdir()
     record = {"kind": "finetune", "metrics": {"loss": float("nan")}, "seconds": 1.0, "config": {}}
     bench.store.finish(stage.key, "nan", tmp_path / "empty", record)
@@ -215,7 +218,7 @@ def test_fakes_that_a_space_varies_are_left_to_the_trials(tmp_path: Path) -> Non
 
 def test_a_search_sees_nothing_that_a_table_reports(bench: Bench) -> None:
     """Not F_E, not a test image, not the attacker's half of the public people, not the attacker's GAN."""
-    attack = bench.study.attack(bench.study.targets(CHOSEN)[0], 0)
+    attack = bench.study.attack(bench.study.targets(CHOSEN)[Aim(0, 0)], Aim(0, 0))
     seen = {**bench.shared.shared, **attack.closure()}
     for stage in seen.values():
         assert not (isinstance(stage, Classifier) and stage.role in ("evaluator", "judge"))
@@ -233,7 +236,7 @@ def test_a_search_sees_nothing_that_a_table_reports(bench: Bench) -> None:
 
 def test_metrics_are_measured_on_what_they_say(bench: Bench) -> None:
     found = measure_undefended(bench.study, bench.store, {})
-    record = bench.store.done(bench.study.victim.key)
+    record = bench.store.done(bench.study.victim(0).key)
     assert record is not None
     assert found["mc_all"] == pytest.approx(record["metrics"]["val_accuracy"])
     assert "training images" in bench.study.target_images
@@ -242,12 +245,44 @@ def test_metrics_are_measured_on_what_they_say(bench: Bench) -> None:
     assert held.target_images == "validation split"
 
 
+def who_met_whom(attack: GMI, network: Any, second: Any, *_: Any) -> dict[str, float]:
+    """In place of a measurement, which so small a search hardly tells apart: a number for each that takes part."""
+    model, judge = (sum(float(p.detach().double().sum()) for p in net.parameters()) for net in (network, second))
+    return {"model": model, "judge": judge, "attacker": float(attack.seed)}
+
+
+def test_a_trial_on_two_seeds_is_the_mean_of_a_trial_on_each(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its models are those of the two searches with one seed, to the key; each meets its own seed's judge."""
+    monkeypatch.setattr("tasks.metrics.probe.measure_target", who_met_whom)
+    spec = load_spec(write(tmp_path, seeds=[0, 1]))
+    both, shared = study_of(spec, bench.study.space, seeds=2)
+    other, of_other = study_of(load_spec(write(tmp_path, seeds=[1])), bench.study.space)
+    build(shared, store := Store(str(tmp_path / "store")))
+    assert set(bench.shared.shared) | set(of_other.shared) == set(shared.shared)
+    assert both.aims == [(0, 0), (0, 3), (1, 0), (1, 3)]
+    keys = {both.name_of(aim): stage.key for aim, stage in both.targets(CHOSEN).items()}
+    alone = {**bench.study.targets(CHOSEN), **other.targets(CHOSEN)}
+    assert keys == {f"{label}:{seed}": stage.key for (seed, label), stage in alone.items()}
+    ends = [whole(Trial(found, CHOSEN, store, shared.sources))[-1] for found in (bench.study, other, both)]
+    for name in ("model", "judge", "attacker"):
+        assert ends[2][name] == pytest.approx((ends[0][name] + ends[1][name]) / 2)
+        assert ends[0][name] != ends[1][name], "else the mean would show nothing"
+    assert ends[2]["steps"] == ends[0]["steps"] + ends[1]["steps"]
+
+
+def test_more_seeds_than_the_spec_has_are_refused(tmp_path: Path, bench: Bench) -> None:
+    with pytest.raises(SpecError, match="--seeds 2 asks for more"):
+        study_of(load_spec(write(tmp_path, seeds=[4])), bench.study.space, seeds=2)
+
+
 def test_a_joint_search_has_one_model(tmp_path: Path) -> None:
     found, shared = study(tmp_path, protect="joint")
     targets = found.targets(CHOSEN)
-    assert set(targets) == {0, 3}
+    assert set(targets) == {(0, 0), (0, 3)}
     assert len({stage.key for stage in targets.values()}) == 1
-    assert [pair.label for pair in targets[0].pairs] == [0, 3]
+    assert [pair.label for pair in targets[Aim(0, 0)].pairs] == [0, 3]
     assert search_steps(targets) == 5, "one fine-tune"
     tuned = {k for k, s in expand(load_spec(write(tmp_path, protect="joint"))).stages().items() if s.kind == "fakes"}
     assert tuned <= set(shared.shared)
