@@ -53,12 +53,18 @@ def _colours(count: int) -> list[str]:
 
 
 def _seen(axes: Axes, search: Search, colour: str) -> None:
-    """Dots of the finished trials, the staircase of the undominated, and the undefended victim as a hollow star."""
+    """Dots of the finished trials, the staircase of the undominated, and the undefended victim as a hollow star.
+
+    The staircase gives the least AA top-1 for every MC(all) asked for, so it goes on to the least accurate trial.
+    """
     places = sorted({in_percent(trial.metrics) for trial in search.finished if drawable(trial.metrics)})
     across, up = zip(*places, strict=True)
     axes.scatter(across, up, s=18, color=colour, alpha=0.45, zorder=2)
     corners = [places[place] for place in front_of(places, ["max", "min"])]
-    axes.step(*zip(*corners, strict=True), where="pre", color=colour, linewidth=1.5, label=_label(search), zorder=3)
+    stairs = sorted([(min(across), min(up)), *corners])
+    best, least = zip(*corners, strict=True)
+    axes.scatter(best, least, s=42, color=colour, zorder=3.1)
+    axes.step(*zip(*stairs, strict=True), where="pre", color=colour, linewidth=1.5, label=_label(search), zorder=3)
     if search.undefended and drawable(search.undefended.search):
         axes.plot(*in_percent(search.undefended.search), marker="*", markersize=13, markerfacecolor="none",
                   markeredgecolor=colour, markeredgewidth=1.4, zorder=4)  # fmt: skip
