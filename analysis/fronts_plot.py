@@ -72,8 +72,10 @@ def _seen(axes: Axes, search: Search, colour: str) -> None:
 
 def _label(search: Search) -> str:
     about = f"{search.name}: {len(search.finished)} of {len(search.trials)} finished"
-    labels = search.basis.labels if search.basis else ()
-    return about + (f", {len(labels)} label{'s' if len(labels) != 1 else ''}" if labels else "")
+    labels, seeds = (search.basis.labels, search.basis.seeds) if search.basis else ((), ())
+    for word, found in (("label", labels), ("seed", seeds)):
+        about += f", {len(found)} {word}{'s' * (len(found) != 1)}" if found else ""
+    return about
 
 
 def _confirmed(axes: Axes, search: Search, colour: str) -> None:

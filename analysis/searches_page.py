@@ -19,7 +19,7 @@ DROPS = (0.0, 2.0, 5.0, 10.0)  # points of MC(all); the last column has no limit
 def write_searches_page(documents: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Path]:
     """Write searches.md and fronts.png/.svg below `out`, for two searches or more; nothing for fewer.
 
-    documents: `search-<name>` of a store. Returns the files' paths by name. Raises SpecError on a record that
+    documents: the searches' records. Returns the files' paths by name. Raises SpecError on a record that
     cannot be read.
     """
     searches = [read_search(document) for document in documents]
@@ -65,14 +65,23 @@ def _leak(trial: Trial) -> tuple[float, float, float]:
 
 
 def _spent(searches: Sequence[Search]) -> str:
-    head = ["search", "defense", "coefficients searched", "labels", "trials", "finished", "stopped", "failed", "steps",
-            "saved by stopping"]  # fmt: skip
+    head = ["search", "defense", "coefficients searched", "labels", "seeds", "trials", "finished", "stopped", "failed",
+            "steps", "saved by stopping"]  # fmt: skip
     lines = [markdown_line(head), "|---|---|---|" + "--:|" * (len(head) - 3)]
     for search in searches:
         steps, states = steps_of(search), ("finished", "stopped", "failed")
         labels = str(len(search.basis.labels)) if search.basis else NOTHING
+        seeds = ", ".join(map(str, search.basis.seeds)) if search.basis else NOTHING
         counts = [str(len(search.by_state(state))) for state in states]  # type: ignore[arg-type]
-        about = [search.name, search.defense, ", ".join(search.searched), labels, str(len(search.trials)), *counts]
+        about = [
+            search.name,
+            search.defense,
+            ", ".join(search.searched),
+            labels,
+            seeds,
+            str(len(search.trials)),
+            *counts,
+        ]
         lines.append(markdown_line([*about, str(steps.spent), f"{percent(steps.share)}%"]))
     return "\n".join(lines)
 

@@ -67,8 +67,13 @@ def check_grids(search: str, rules: Sequence[str], store: Store) -> None:
 
 
 def confirming_seeds(seeds: Sequence[int], searched: int = 1) -> list[int]:
-    """The spec's seeds but the first `searched`, which the search used; two new ones if there are no others."""
-    return list(seeds[searched:]) or [max(seeds) + 1 + i for i in range(FRESH_SEEDS)]
+    """The spec's seeds but the first `searched`, which the search used.
+
+    New ones are added if none are left, or if a search on several seeds leaves fewer than two.
+    """
+    left = list(seeds[searched:])
+    wanted = 0 if searched == 1 and left else FRESH_SEEDS
+    return left + [max(seeds) + 1 + i for i in range(wanted - len(left))]
 
 
 def write_spec(spec: Spec, path: Path) -> None:

@@ -44,7 +44,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Plan]:
 def test_the_first_seed_is_the_searchs_and_the_others_confirm() -> None:
     assert confirming_seeds([3, 5, 8]) == [5, 8]
     assert confirming_seeds([3]) == [4, 5]
-    assert confirming_seeds([3, 5, 8], 2) == [8]
+    assert confirming_seeds([3, 5]) == [5], "as it was before a search could have several"
+    assert confirming_seeds([3, 5, 8], 2) == [8, 9]
+    assert confirming_seeds([3, 5, 8, 9], 2) == [8, 9]
     assert confirming_seeds([5, 3], 2) == [6, 7]
 
 
