@@ -75,6 +75,7 @@ def _label(search: Search) -> str:
     labels, seeds = (search.basis.labels, search.basis.seeds) if search.basis else ((), ())
     for word, found in (("label", labels), ("seed", seeds)):
         about += f", {len(found)} {word}{'s' * (len(found) != 1)}" if found else ""
+    about += ", in one model" if search.protect == "joint" else ""
     return about
 
 

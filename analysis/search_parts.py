@@ -142,6 +142,7 @@ class Search:
     defense: str = ""
     target_images: str = ""  # which images MC(l_t) was measured on
     basis: Basis | None = None  # what the search's own values rest on
+    protect: str = ""  # `single`: one model a label; `joint`: all labels in one
 
     def by_state(self, *states: State) -> list[Trial]:
         """Trials in one of these states, in their order."""

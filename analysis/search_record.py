@@ -59,6 +59,7 @@ def read_search(document: Mapping[str, Any]) -> Search:
         str(document.get("defense") or ""),
         str(document.get("target_images") or ""),
         _searched_on(checks, document),
+        _protect(document),
     )
     checks.finish(f"search {name}")
     _check_whole(search)
@@ -167,6 +168,12 @@ def _searched_on(checks: Checks, document: Mapping[str, Any]) -> Basis | None:
     seeds = checks.wholes(measured, "seeds", "measured_by")
     images = checks.whole(attack, "images", "measured_by.attack") * len(labels) * len(seeds)
     return Basis("second evaluator", "validation split", labels, seeds, images)
+
+
+def _protect(document: Mapping[str, Any]) -> str:
+    """`single` or `joint`; empty where the record does not say it."""
+    measured = document.get("measured_by")
+    return str(measured.get("protect") or "") if isinstance(measured, Mapping) else ""
 
 
 def _check_whole(search: Search) -> None:

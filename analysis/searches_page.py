@@ -13,6 +13,7 @@ from analysis.search_record import read_search
 from analysis.search_tables import steps_of
 from analysis.wording import INTERVALS, NOTHING, interval, percent
 
+PROTECTED = {"single": "one model a label", "joint": "all in one model"}
 DROPS = (0.0, 2.0, 5.0, 10.0)  # points of MC(all); the last column has no limit
 
 
@@ -65,9 +66,9 @@ def _leak(trial: Trial) -> tuple[float, float, float]:
 
 
 def _spent(searches: Sequence[Search]) -> str:
-    head = ["search", "defense", "coefficients searched", "labels", "seeds", "trials", "finished", "stopped", "failed",
-            "steps", "saved by stopping"]  # fmt: skip
-    lines = [markdown_line(head), "|---|---|---|" + "--:|" * (len(head) - 3)]
+    head = ["search", "defense", "coefficients searched", "labels", "protected", "seeds", "trials", "finished",
+            "stopped", "failed", "steps", "saved by stopping"]  # fmt: skip
+    lines = [markdown_line(head), "|---|---|---|--:|---|" + "--:|" * (len(head) - 5)]
     for search in searches:
         steps, states = steps_of(search), ("finished", "stopped", "failed")
         labels = str(len(search.basis.labels)) if search.basis else NOTHING
@@ -78,6 +79,7 @@ def _spent(searches: Sequence[Search]) -> str:
             search.defense,
             ", ".join(search.searched),
             labels,
+            PROTECTED.get(search.protect, NOTHING),
             seeds,
             str(len(search.trials)),
             *counts,

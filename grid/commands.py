@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +23,15 @@ from grid.places import absolute, check_folder, check_tracking, console, documen
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.reconcile import Result, missing_stages
-from grid.search_pages import export_searches, links_of, report_confirmations, report_pages, report_search
-from grid.search_record import held_by_search, searches_of
+from grid.search_pages import (
+    export_searches,
+    links_of,
+    readable_searches,
+    report_confirmations,
+    report_pages,
+    report_search,
+)
+from grid.search_record import held_by_search
 from grid.spec import Spec
 from grid.spec_parser import load_spec
 from grid.store import Store
@@ -126,7 +134,7 @@ def report_grid(
     for folder in (out, export):
         if folder is not None:
             check_folder(folder)
-    searches = searches_of(store, spec.name)
+    searches = readable_searches(store, spec.name, partial(_warn, console(stderr=True)))
     if export is not None:
         count = export_records(document, document_name(spec.name), store, export, shown_images(document, store))
         count += export_searches(searches, store, export)
@@ -184,7 +192,7 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
                 attachments=files,
                 private_images=private_images,
             )
-        for search in searches_of(store, document["name"]):
+        for search in readable_searches(store, document["name"], partial(_warn, console(stderr=True))):
             with tempfile.TemporaryDirectory(prefix="decoygrid-") as folder:
                 files = report_search(search, Path(folder))
                 found = sync_search(search, absolute(tracking), attachments=files)
@@ -197,6 +205,10 @@ def sync_grid(spec_path: str, overrides: Sequence[str], *, store_uri: str, track
         f"{done.unchanged} unchanged, {done.removed} removed"
     )
     return 0
+
+
+def _warn(say: Console, text: str) -> None:
+    say.print(text, markup=False, style="yellow", soft_wrap=True)
 
 
 def _check_place(name: str, store: Store) -> None:
@@ -246,8 +258,9 @@ def _finish(plan: Plan, store: Store, result: Result, mirror: Mirror | None, fol
     from analysis.terminal import report_terminal
 
     document = plan.document()
-    report = read_report(document, store)
-    files = write_report(document, store, folder)
+    links = links_of(readable_searches(store, plan.name, partial(_warn, say)))
+    report = read_report(document, store, links)
+    files = write_report(document, store, folder, searches=links)
     say.print(report_terminal(report, say.width))
     for name, path in files.items():
         if name.endswith(".png"):

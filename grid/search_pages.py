@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grid.export import export_records, export_stages
 from grid.places import document_name
-from grid.search_record import search_document_name
+from grid.problems import SpecError
+from grid.search_record import forget_before, search_document_name, searches_of
 from grid.store import Store
 
 if TYPE_CHECKING:
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 BACK = ".."  # a search's pages lie in a folder below its spec's report
+
+
+def readable_searches(store: Store, experiment: str, said: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The records of a spec's searches that can be read; what is wrong with another one goes to `said`."""
+    from analysis.search_record import read_search
+
+    found = []
+    for document in searches_of(store, experiment):
+        try:
+            read_search(document)
+        except SpecError as error:
+            wrong = "; ".join(f"{problem.place}: {problem.message}" for problem in error.problems)
+            said(f"search {document.get('name')}: left out, its record in the store is damaged: {wrong}")
+        else:
+            found.append(document)
+    return found
 
 
 def report_search(document: Document, folder: Path, back: str | None = None) -> dict[str, Path]:
@@ -70,7 +87,9 @@ def export_searches(searches: Sequence[Document], store: Store, folder: Path) ->
         for grid in confirming_grids(search, store):
             name = document_name(str(grid["name"]))
             count += export_records(grid, name, store, folder, shown_images(grid, store))
-        Store(str(folder)).write_document(search_document_name(str(search["name"])), search)
+        target = Store(str(folder))
+        target.write_document(search_document_name(str(search["name"])), search)
+        forget_before(target, str(search["name"]))
     return count
 
 

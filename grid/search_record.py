@@ -60,6 +60,13 @@ def held_by_search(store: Store, place: str) -> str | None:
     return str(document["name"])
 
 
+def forget_before(store: Store, name: str) -> None:
+    """Remove a search's record from where an earlier version put it."""
+    if held_by_search(store, before := _before(name)) is not None:
+        store.delete_document(before)
+        store.delete_document(f"{before}.copy")
+
+
 def _with_lists(document: dict[str, Any]) -> dict[str, Any]:
     """The record with lists of seeds, victims and judges, where an earlier version wrote the one of each."""
     measured = dict(document.get("measured_by", {}))
@@ -175,9 +182,7 @@ class Ledger:
         self._store.write_document(f"{place}.copy", self.document)
         self._store.write_document(place, self.document)
         if not self._moved:
-            if held_by_search(self._store, before := _before(self.name)) is not None:
-                self._store.delete_document(before)
-                self._store.delete_document(f"{before}.copy")
+            forget_before(self._store, self.name)
             self._moved = True
 
 

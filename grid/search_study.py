@@ -111,12 +111,13 @@ class Study:
                 text = f"{self.space.defense} trains no fine-tune whose settings could be searched"
                 raise SpecError([Problem(self.choice.place, text)])
             for pair in model.pairs:
+                victim = f" seed {aims[0].seed}" if len(self.seeds) > 1 else ""
                 for whose, fakes in (
                     (f"private fakes label {pair.label}", pair.private),
                     (f"public fakes decoy {pair.decoy}", pair.public),
                 ):
                     if fakes is not None:
-                        self.world.named(whose, fakes)
+                        self.world.named(f"{whose}{victim}", fakes)
             found |= dict.fromkeys(aims, model)
         return dict(sorted(found.items()))
 

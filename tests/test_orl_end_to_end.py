@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from grid.store import Store
+from tests.analysis import search_lab
+
 pytestmark = pytest.mark.slow
 
 SPEC = ["grid/specs/orl_demo.yaml", "--set", "budget=smoke", "--set", "labels=[0, 4]", "--set", "victim.width=0.125"]
@@ -40,8 +43,14 @@ def test_from_photographs_to_table_picture_and_records(tmp_path: Path) -> None:
         assert float(row["passes"]) > 0
     with Image.open(tmp_path / "out" / "faces-gmi.png") as picture:
         assert min(picture.size) > 200
+    search = search_lab.record(12) | {"experiment": "orl_demo", "name": "mine", "picks": [], "undefended": None}
+    del search["measured_by"]
+    Store(store).write_document("searches/mine.json", search)
     second = json.loads(decoygrid("run", *SPEC, *place))
     assert second["stages"]["computed"] == []
+    assert "mine: 12 trials" in (tmp_path / "out" / "table.md").read_text(), (
+        "a grid's page says what its spec's searches found"
+    )
     assert second["rows"] == first["rows"]
     decoygrid("report", *SPEC, "--store", store, "--export", records)
     names = {path.suffix for path in Path(records).rglob("*") if path.is_file()}

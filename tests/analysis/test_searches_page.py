@@ -63,6 +63,20 @@ def test_a_stopped_trial_is_not_said_to_reach_anything() -> None:
     assert found.id != stopped["id"]
 
 
+def test_page_and_picture_say_which_search_protects_all_labels_in_one_model(tmp_path: Path) -> None:
+    documents = _two()
+    for document, protect in zip(documents, ("single", "joint"), strict=True):
+        document["measured_by"] = {**document.get("measured_by", {}), "protect": protect}
+    files = write_searches_page(documents, tmp_path)
+    lines = files["searches.md"].read_text().splitlines()
+    for name, said in (
+        ("| orl\\_search-extended ", "| all in one model |"),
+        ("| orl\\_search-finetune ", "| one model a label |"),
+    ):
+        assert next(said in line for line in lines if line.startswith(name)), name
+    assert "in one model" in files["fronts.svg"].read_text()
+
+
 def test_confirmed_values_stand_with_their_attack_and_unconfirmed_ones_are_left_out() -> None:
     documents = _two()
     documents[1]["undefended"]["confirmed"] = None
