@@ -6,8 +6,8 @@ Both run the same coefficients on the same cluster, one trial at a time, a block
 the first of a pair alternating; so whatever else the machine does meets both. Ours has its store, checkpoints, record,
 driver and Tune callbacks, and no MLflow, which another thread serves. The bare loop keeps everything in memory and
 nothing on disk (bare_tune.py). Printed: seconds a trial, their ratio, and what Tune and we add to the work itself.
-`--record FILE` keeps the pairs as JSON, and `--from FILE` prints such a record again. No record is committed yet; the
-place for one, which a test then holds against README.md, is docs/results/records/benchmarks/search_overhead.json.
+`--record FILE` keeps the pairs as JSON, and `--from FILE` prints such a record again. The one that README.md speaks of
+is docs/results/records/benchmarks/search_overhead.json.
 """
 
 from __future__ import annotations
