@@ -10,6 +10,6 @@ SPACE = {
     "gamma": tune.uniform(0.5, 5.0),  # focal exponent; the paper: 2
     "lambda3": tune.loguniform(0.1, 1000.0),  # a prototype took 1 jointly, where one label had 10
     "replay": tune.loguniform(0.1, 5.0),  # without real batches 20 labels at once cost a prototype 10 points
-    "steps": tune.choice([100, 200, 400]),  # a prototype took 150 for twenty labels
+    "steps": tune.choice([50, 100, 150]),  # each on every label, so that one costs as many times more; a prototype: 150
     "lr": tune.loguniform(5e-4, 1e-2),  # first rate of SGD; the stage's 1e-3 and the demo's 3e-3 lie inside
 }
