@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grid import mirror_files as files
-from grid.mirror_background import BackgroundMirror
+from grid.mirror_background import BackgroundMirror, Progress
 from grid.mirror_model import File, Point, RunView, digest_of, is_number, text
 from grid.places import absolute
 from grid.search_objectives import OBJECTIVES, rates_text
@@ -38,21 +38,26 @@ def search_mirror(
         return None
     uri = absolute(tracking)
 
-    def show(live: bool) -> None:
-        sync_search(document(), uri, live=live, attachments={} if live else attachments())
+    def show(live: bool, on_progress: Progress) -> None:
+        sync_search(document(), uri, live=live, attachments={} if live else attachments(), on_progress=on_progress)
 
     return BackgroundMirror(uri, show)
 
 
 def sync_search(
-    document: Document, tracking_uri: str, *, live: bool = False, attachments: Mapping[str, Path] | None = None
+    document: Document,
+    tracking_uri: str,
+    *,
+    live: bool = False,
+    attachments: Mapping[str, Path] | None = None,
+    on_progress: Progress | None = None,
 ) -> Any:
     """Make the experiment of the search's spec show its trials; a grid's runs in it stay. Raises TrackingError."""
     from grid.mirror import send
 
-    ours = (f"search/{document['name']}/", f"trial/{document['name']}/")
+    ours = () if live else (f"search/{document['name']}/", f"trial/{document['name']}/")
     views = describe_search(document, live=live, attachments=attachments)
-    return send(views, document["experiment"], tracking_uri, ours=ours)
+    return send(views, document["experiment"], tracking_uri, ours=ours, on_progress=on_progress)
 
 
 def describe_search(
