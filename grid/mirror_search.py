@@ -79,6 +79,8 @@ def _parent(document: Document, live: bool, attachments: Mapping[str, Path]) -> 
     note += [_pick_line(pick) for pick in document["picks"]]
     params = {name: text(document[name]) for name in ("algorithm", "scheduler", "space_name", "defense", "seed")}
     params["objectives"] = ", ".join(f"{way} {name}" for name, way in document["objectives"])
+    if seeds := document.get("measured_by", {}).get("seeds"):  # of the spec; `seed` is that of the search's own draws
+        params["seeds"] = ", ".join(map(str, seeds))
     if document["max_drop"] is not None:
         params["max_drop"] = text(document["max_drop"])
     ended = max((trial["ended"] or 0.0 for trial in trials), default=0.0) or document["started"]
@@ -152,11 +154,19 @@ def _trial(document: Document, trial: Trial, live: bool) -> RunView:
 
 
 def _keys(artifacts: Mapping[str, str]) -> str:
-    """Keys with their labels: one where all labels are protected in one model."""
-    labels: dict[str, list[str]] = {}
-    for label, key in artifacts.items():
-        labels.setdefault(key, []).append(label)
-    return ", ".join(f"label{'s' * (len(of) > 1)} {', '.join(of)}: `{key}`" for key, of in labels.items())
+    """Keys with their labels, and with the seed if there are several: one where all labels share a model."""
+    aims: dict[str, list[tuple[str, str]]] = {}
+    for name, key in artifacts.items():
+        label, _, seed = name.partition(":")  # as Study names them
+        aims.setdefault(key, []).append((label, seed))
+    return ", ".join(f"{_aims_text(of)}: `{key}`" for key, of in aims.items())
+
+
+def _aims_text(aims: Sequence[tuple[str, str]]) -> str:
+    """'labels 0, 3', 'label 2, seed 1'."""
+    labels, seeds = (list(dict.fromkeys(part)) for part in zip(*aims, strict=True))
+    text = f"label{'s' * (len(labels) > 1)} {', '.join(labels)}"
+    return f"{text}, seed {', '.join(seeds)}" if any(seeds) else text
 
 
 def _curve(trial: Trial, started: int, ended: int) -> list[Point]:
