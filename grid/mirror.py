@@ -86,7 +86,8 @@ def sync(
         private_images=private_images,
         live=live,
     )
-    return send(describe(grid), document["name"], tracking_uri, ours=() if live else OURS, on_progress=on_progress)
+    views, ours = describe(grid), () if live else OURS
+    return send(views, document["name"], tracking_uri, ours=ours, on_progress=on_progress, settle=not live)
 
 
 def send(
@@ -96,14 +97,19 @@ def send(
     *,
     ours: tuple[str, ...],
     on_progress: Callable[[int, int], None] | None = None,
+    settle: bool = True,
 ) -> SyncResult:
     """Make an experiment show these runs, parents before their children, and no others whose keys begin with `ours`.
 
-    Raises TrackingError.
+    settle: look afterwards whether it does, since others may write at the same time. Raises TrackingError.
     """
     with quiet():
-        work = Sending(_Client(tracking_uri, experiment_name), views, ours, on_progress)
-        if (reason := work.run()) is not None:
+        try:
+            work = Sending(_Client(tracking_uri, experiment_name), views, ours, on_progress, settle)
+            reason = work.run()
+        except ContestedError as error:
+            reason = str(error)
+        if reason is not None:
             raise TrackingError(public(tracking_uri), reason)
     outcomes = list(work.outcomes.values())
     created, updated = outcomes.count("created"), outcomes.count("updated")

@@ -57,7 +57,8 @@ def sync_search(
 
     ours = () if live else (f"search/{document['name']}/", f"trial/{document['name']}/")
     views = describe_search(document, live=live, attachments=attachments)
-    return send(views, document["experiment"], tracking_uri, ours=ours, on_progress=on_progress)
+    experiment = document["experiment"]
+    return send(views, experiment, tracking_uri, ours=ours, on_progress=on_progress, settle=not live)
 
 
 def describe_search(

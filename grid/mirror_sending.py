@@ -48,6 +48,7 @@ class Client(Protocol):
 class Sending:
     """One writer's work: `run()` it once, then read what it did.
 
+    settle: go over it until the experiment shows it all; otherwise once, since there will be another time.
     outcomes: 'created', 'updated' or 'unchanged' by key. removed: ids. damaged: by key, what could not be read.
     """
 
@@ -55,6 +56,7 @@ class Sending:
     views: Sequence[RunView]
     ours: tuple[str, ...]
     on_progress: Callable[[int, int], None] | None = None
+    settle: bool = True
     outcomes: dict[str, str] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     damaged: dict[str, str] = field(default_factory=dict)
@@ -77,11 +79,19 @@ class Sending:
                 self._tell(len(self.views) - len(todo))
             if not todo and not surplus:
                 return None
-            for run in surplus:
+            self._remove(surplus)
+            self._send(todo, kept, tell=number == 0)
+            if not self.settle:
+                return None
+        return f"others write the same runs all the time ({self._contest or 'they were changed each time'})"
+
+    def _remove(self, surplus: Sequence[Run]) -> None:
+        for run in surplus:
+            try:
                 self.client.drop(run)
                 self.removed.add(run.info.run_id)
-            self._send(todo, kept, tell=number == 0)
-        return f"others write the same runs all the time ({self._contest or 'they were changed each time'})"
+            except ContestedError as error:
+                self._contest = str(error)
 
     def _shows(self, kept: Mapping[str, Run], view: RunView) -> bool:
         return shows(kept.get(view.key), view, self._parent(view))

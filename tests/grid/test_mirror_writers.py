@@ -168,6 +168,35 @@ def test_runs_that_change_each_time_are_said(monkeypatch: pytest.MonkeyPatch) ->
     assert "the run was deleted" in str(Sending(writer, views, ()).run())
 
 
+def test_a_double_that_another_removes_first_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_sending, "PAUSE", 0.0)
+    server, views = Table(), views_of(1, 1)
+    Sending(Writer(server, 0), views, ()).run()
+    server.rows["0"] = {KEY: "row/0"}
+    writer = Writer(server, 1)
+    real = writer.drop
+
+    def late(run: Any) -> None:
+        real(run)
+        raise ContestedError("no such run")
+
+    monkeypatch.setattr(writer, "drop", late)
+    work = Sending(writer, views, ())
+    assert work.run() is None
+    assert work.removed == set()
+    check(server, views)
+
+
+def test_a_live_sync_goes_over_it_once() -> None:
+    server, views = Table(), views_of(1, 1)
+    writer = Writer(server, 0)
+    assert Sending(writer, views, (), settle=False).run() is None
+    check(server, views)
+    listed = [1 for _ in writer.runs()]
+    assert len(listed) == 3
+    assert writer.steps == 1 + 3 * 4 + 1, "a listing, a look and three requests a run; the second listing is the test's"
+
+
 def test_all_choose_the_same_of_doubles_and_a_run_listed_twice_is_one() -> None:
     server = Table()
     for id_, key in (("b", "row/1"), ("a", "row/1"), ("c", "row/1"), ("d", "row/2"), ("e", "mine/1")):
