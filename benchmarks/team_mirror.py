@@ -39,7 +39,7 @@ from grid.runner import git_revision, versions
 from grid.store import Store
 from tests.grid.mirrored import DEFENSES, FakeGrid, build, table
 
-LONG = 900.0  # seconds after which a writer does not sync again
+LONG = 3600.0  # seconds after which a writer does not sync again
 KILL_AT = 0.3  # of the runs
 AWAY = 3.0  # seconds between the server's death and its next start
 
