@@ -22,8 +22,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,17 @@ class Outcome:
         return "\n".join([*lines, *(f"a writer was told: {reason}" for reason in sorted(set(self.turned_away)))])
 
 
+def sentence(record: Mapping[str, Any]) -> str:
+    """What the docs say of a record, in a line."""
+    seconds = record["seconds"]
+    return (
+        f"{record['runs']} runs, {record['writers']} writers, {record['cpus']} cores, which other work shared: each "
+        f"run, param, point and artifact was there once, after {seconds['all writers, from their start']:.0f} s, of "
+        f"which the server was away for {seconds['the server was away']:.0f} s; {record['removed']} doubles were made "
+        f"and removed. The server, with one worker, took {record['server_mib']:.0f} MiB."
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 if every check holds, 1 if not, 2 on bad input or where PostgreSQL is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.team_mirror", description="Many writers of one grid.")
@@ -99,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(found.report())
     if options.record is not None:
         about = {"benchmark": "team_mirror", **asdict(found), "cpus": os.cpu_count(), "git": git_revision()}
-        about |= {"versions": versions(), "platform": platform.machine()}
+        own = {name: metadata.version(name) for name in ("mlflow", "sqlalchemy")}
+        about |= {"versions": versions() | own, "platform": platform.machine()}
         options.record.parent.mkdir(parents=True, exist_ok=True)
         options.record.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 0 if found.good else 1

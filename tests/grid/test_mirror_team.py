@@ -17,6 +17,7 @@ from benchmarks.team_mirror import Outcome, run_team
 from grid.mirror_model import File, Point, RunView
 from grid.mirror_sending import DIGEST, KEY, PARENT
 
+REPOSITORY = Path(__file__).parents[2]
 ABSENT = team_server.missing()
 
 
@@ -125,3 +126,12 @@ def test_a_record_says_what_was_found(tmp_path: Path, monkeypatch: pytest.Monkey
     told = capsys.readouterr().out
     assert "FAILED  every param" in told
     assert "a writer was told: nobody answers there" in told
+
+
+def test_the_docs_say_what_the_record_says() -> None:
+    record = json.loads((REPOSITORY / "docs/results/records/benchmarks/team_mirror.json").read_text(encoding="utf-8"))
+    assert record["runs"] >= 500
+    assert record["writers"] == 8
+    assert len(record["checks"]) == 9
+    assert all(record["checks"].values())
+    assert team_mirror.sentence(record) in (REPOSITORY / "docs/mlflow.md").read_text(encoding="utf-8")
