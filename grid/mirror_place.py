@@ -20,18 +20,21 @@ DEFAULTS = {  # what a user sets himself wins
     "MLFLOW_DISABLE_TELEMETRY": "true",  # mlflow would report its use to its makers
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # read when mlflow is imported
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # mirror_trouble.py tries again: longer, and also of a database
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 class TrackingError(Exception):
-    """MLflow cannot be written. Nothing is lost: the store has all of it, and a later sync sends it."""
+    """MLflow cannot be written. Nothing is lost: the store has all of it, and a later sync sends it.
 
-    def __init__(self, place: str, reason: str) -> None:
+    refused: the server is there and would say the same again.
+    """
+
+    def __init__(self, place: str, reason: str, *, refused: bool = False) -> None:
         super().__init__(place, reason)
-        self.place, self.reason = place, reason
+        self.place, self.reason, self.refused = place, reason, refused
 
     def __str__(self) -> str:
         return f"--tracking {self.place}: {self.reason}. The store has all results; run `decoygrid sync` later"
@@ -86,18 +89,6 @@ def _check_sqlite(path: Path) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
-
-
-def reason_of(error: BaseException) -> str:
-    """One line on what went wrong, without the wrappings of a request that nobody answered."""
-    from requests.exceptions import ConnectionError, Timeout
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionError | Timeout):
-            return "nobody answers there"
-        cause = cause.__cause__ or cause.__context__
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 @contextlib.contextmanager

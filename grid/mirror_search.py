@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grid import mirror_files as files
-from grid.mirror_background import BackgroundMirror
+from grid.mirror_background import BackgroundMirror, Progress
 from grid.mirror_model import File, Point, RunView, digest_of, is_number, text
 from grid.places import absolute
 from grid.search_objectives import OBJECTIVES, rates_text
@@ -38,21 +38,27 @@ def search_mirror(
         return None
     uri = absolute(tracking)
 
-    def show(live: bool) -> None:
-        sync_search(document(), uri, live=live, attachments={} if live else attachments())
+    def show(live: bool, on_progress: Progress) -> None:
+        sync_search(document(), uri, live=live, attachments={} if live else attachments(), on_progress=on_progress)
 
     return BackgroundMirror(uri, show)
 
 
 def sync_search(
-    document: Document, tracking_uri: str, *, live: bool = False, attachments: Mapping[str, Path] | None = None
+    document: Document,
+    tracking_uri: str,
+    *,
+    live: bool = False,
+    attachments: Mapping[str, Path] | None = None,
+    on_progress: Progress | None = None,
 ) -> Any:
     """Make the experiment of the search's spec show its trials; a grid's runs in it stay. Raises TrackingError."""
     from grid.mirror import send
 
-    ours = (f"search/{document['name']}/", f"trial/{document['name']}/")
+    ours = () if live else (f"search/{document['name']}/", f"trial/{document['name']}/")
     views = describe_search(document, live=live, attachments=attachments)
-    return send(views, document["experiment"], tracking_uri, ours=ours)
+    experiment = document["experiment"]
+    return send(views, experiment, tracking_uri, ours=ours, on_progress=on_progress, settle=not live)
 
 
 def describe_search(
@@ -74,6 +80,8 @@ def _parent(document: Document, live: bool, attachments: Mapping[str, Path]) -> 
     note += [_pick_line(pick) for pick in document["picks"]]
     params = {name: text(document[name]) for name in ("algorithm", "scheduler", "space_name", "defense", "seed")}
     params["objectives"] = ", ".join(f"{way} {name}" for name, way in document["objectives"])
+    if seeds := document.get("measured_by", {}).get("seeds"):  # of the spec; `seed` is that of the search's own draws
+        params["seeds"] = ", ".join(map(str, seeds))
     if document["max_drop"] is not None:
         params["max_drop"] = text(document["max_drop"])
     ended = max((trial["ended"] or 0.0 for trial in trials), default=0.0) or document["started"]
@@ -147,11 +155,19 @@ def _trial(document: Document, trial: Trial, live: bool) -> RunView:
 
 
 def _keys(artifacts: Mapping[str, str]) -> str:
-    """Keys with their labels: one where all labels are protected in one model."""
-    labels: dict[str, list[str]] = {}
-    for label, key in artifacts.items():
-        labels.setdefault(key, []).append(label)
-    return ", ".join(f"label{'s' * (len(of) > 1)} {', '.join(of)}: `{key}`" for key, of in labels.items())
+    """Keys with their labels, and with the seed if there are several: one where all labels share a model."""
+    aims: dict[str, list[tuple[str, str]]] = {}
+    for name, key in artifacts.items():
+        label, _, seed = name.partition(":")  # as Study names them
+        aims.setdefault(key, []).append((label, seed))
+    return ", ".join(f"{_aims_text(of)}: `{key}`" for key, of in aims.items())
+
+
+def _aims_text(aims: Sequence[tuple[str, str]]) -> str:
+    """'labels 0, 3', 'label 2, seed 1'."""
+    labels, seeds = (list(dict.fromkeys(part)) for part in zip(*aims, strict=True))
+    text = f"label{'s' * (len(labels) > 1)} {', '.join(labels)}"
+    return f"{text}, seed {', '.join(seeds)}" if any(seeds) else text
 
 
 def _curve(trial: Trial, started: int, ended: int) -> list[Point]:

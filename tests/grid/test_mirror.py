@@ -18,7 +18,6 @@ import pytest
 from grid.mirror import SyncResult, TrackingError, _Client, artifact_root_for, sync
 from grid.mirror_background import Mirror
 from grid.mirror_model import Grid, RunView
-from grid.mirror_place import check_place
 from grid.mirror_views import describe
 from tests.grid.mirrored import FakeGrid, build, table
 
@@ -27,17 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
 COUNT = 13  # the grid, 2 rows with 2 cells each, 6 trained stages
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes seconds to set a database up: once for all tests."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    check_place(f"sqlite:///{path}")
-    Tracking(path).client.search_experiments()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
 
 
 @pytest.fixture
@@ -266,10 +254,12 @@ def test_doubles_are_removed(grid: FakeGrid, tracking: Tracking) -> None:
     before = tracking.content()
     for run in tracking.runs()[:3]:
         tags = {"decoygrid.key": run.data.tags["decoygrid.key"]}
-        tracking.client.create_run(run.info.experiment_id, tags=tags, run_name="double")
+        tracking.client.create_run(run.info.experiment_id, run.info.start_time, tags, "double")
 
-    assert send(grid, tracking) == SyncResult(unchanged=COUNT, removed=3)
+    result = send(grid, tracking)
+    assert (result.created, result.removed) == (0, 3)
     assert tracking.content() == before
+    assert send(grid, tracking) == SyncResult(unchanged=COUNT)
 
 
 def test_a_stage_computed_again_is_shown_anew(grid: FakeGrid, tracking: Tracking) -> None:

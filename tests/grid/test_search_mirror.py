@@ -61,6 +61,8 @@ def test_every_trial_is_a_run_below_the_searchs(document: dict[str, Any]) -> Non
     assert "state" not in fourth.params, "it would have to change"
     document["trials"][0]["artifacts"] = {"0": "finetune-x", "3": "finetune-x", "4": "finetune-y"}
     assert "labels 0, 3: `finetune-x`, label 4: `finetune-y`" in describe_search(document)[1].note
+    document["trials"][0]["artifacts"] = {"0:0": "finetune-x", "3:0": "finetune-x", "0:1": "finetune-y"}
+    assert "labels 0, 3, seed 0: `finetune-x`, label 0, seed 1: `finetune-y`" in describe_search(document)[1].note
     assert "diverged" in third.note
     assert "finetune-1b" in first.note
     curve = {(point.key, point.step): point.value for point in first.points()}
@@ -68,6 +70,13 @@ def test_every_trial_is_a_run_below_the_searchs(document: dict[str, Any]) -> Non
     assert curve["aa_top1", 100] == 0.1
     assert fourth.points() == [], "a curve that still grows would be sent again and again"
     assert describe_search(document, live=True)[4].status == "RUNNING"
+
+
+def test_the_seeds_that_trials_are_measured_on_are_a_param(document: dict[str, Any]) -> None:
+    assert "seeds" not in describe_search(document)[0].params, "a record that does not tell"
+    document["measured_by"]["seeds"] = [3, 5]
+    params = describe_search(document)[0].params
+    assert (params["seed"], params["seeds"]) == ("0", "3, 5")
 
 
 def test_the_winners_curse_is_among_the_searchs_metrics(document: dict[str, Any]) -> None:
