@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from grid.cli_cluster import add_to
 from grid.problems import Problem, SpecError
 
 app = typer.Typer(
@@ -243,6 +244,9 @@ def list_(
     from grid.listing import show_list
 
     show_list(what, as_json=as_json)
+
+
+add_to(app)
 
 
 def _complain(problems: Sequence[Problem]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from grid.job_server import find_token
 from grid.numerics import has_gpu
 from grid.problems import Problem, SpecError
 from grid.reconcile import Executor, Work
@@ -88,3 +90,17 @@ def probe(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise SpecError([Problem("--address", f"nobody answers at {address}: {error}")]) from error
+
+
+def join_ray(address: str) -> None:
+    """Connect this process to a cluster, or start one here (`local`); SpecError if that cannot be."""
+    from grid.ray_executor import connect
+
+    probe(address)
+    if find_token() is not None and address != "local":
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
+    try:
+        connect(address)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        line = str(error).partition("\n")[0]
+        raise SpecError([Problem("--address", f"cannot use Ray at {address!r}: {line}")]) from error

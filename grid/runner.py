@@ -26,6 +26,7 @@ from tasks.artifact import DamagedArtifactError
 from tasks.context import Context
 from tasks.stage import ComputeStage, Stage
 
+REVISION = "DECOYGRID_REVISION"
 VERSIONED = (
     "decoygrid",
     "torch",
@@ -164,7 +165,12 @@ def _write_curves(curves: list[dict[str, float]], path: Path) -> None:
 
 @cache
 def git_revision() -> str | None:
-    """Revision of the code, with `+changes` if the tree differs from it; None outside a checkout."""
+    """Revision of the code, with `+changes` if the tree differs from it; None outside a checkout.
+
+    A submitted job runs a copy without git and is told the revision that it was made from.
+    """
+    if shipped := os.environ.get(REVISION):
+        return shipped
     folder = Path(__file__).resolve().parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")
