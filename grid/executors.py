@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from grid.numerics import has_gpu
+from grid.placement import InfeasibleError
 from grid.problems import Problem, SpecError
 from grid.reconcile import Executor, Work
 from grid.spec import Spec
@@ -53,7 +54,7 @@ def make_ray_executor(
     spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
 ) -> tuple[RayExecutor, int]:
     """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
-    from grid.ray_executor import InfeasibleError, RayExecutor, is_up
+    from grid.ray_executor import RayExecutor, is_up
 
     if new := not is_up():
         say.print(f"starting Ray ({address})", markup=False)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grid.placement import GIB, Node, describe, gpu_memory_of, in_flight, parallel, place
 from grid.reconcile import ExecutorLostError
 from grid.runner import Outcome, run_stage
 from grid.spec import ResourceRequest
 from tasks.stage import Group, Stage
 
 LOST_WORKER_RETRIES = 8  # a killed worker or node costs a retry, which resumes from the checkpoint
-
-
-class InfeasibleError(Exception):
-    """No node of the cluster can ever satisfy a stage's request; Ray would wait for ever."""
 
 
 class RayExecutor:
@@ -40,9 +38,8 @@ class RayExecutor:
         self._started = not ray.is_initialized()
         if self._started:
             connect(address)
-        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._gpus = ray.cluster_resources().get("GPU", 0.0)
-        self._slots = self._count_slots()
+        self._nodes = [_node(node) for node in ray.nodes() if node["Alive"]]
+        self._slots = in_flight(self.parallel)
         self._arguments = (store_uri, dict(sources))
         self._task = ray.remote(_run_remotely)
         self._running: dict[Any, str] = {}
@@ -50,33 +47,17 @@ class RayExecutor:
     @property
     def shape(self) -> str:
         """For the display: `2 CPUs, 1 node`."""
-        cpus = sum(node.get("CPU", 0.0) for node in self._nodes)
-        gpus = f", {self._gpus:g} GPUs" if self._gpus else ""
-        return f"{cpus:g} CPUs{gpus}, {len(self._nodes)} node{'s' if len(self._nodes) > 1 else ''}"
+        return describe(self._nodes)
 
     @property
     def parallel(self) -> int:
         """Stages that run at a time, roughly: one a CPU."""
-        return max(1, int(sum(node.get("CPU", 0.0) for node in self._nodes)))
+        return parallel(self._nodes)
 
     def request(self, stage: Stage) -> dict[str, float]:
-        """What a stage asks of Ray: {num_cpus, num_gpus}."""
-        wanted = self._resources.get(stage.group)
-        cpus = wanted.cpu if wanted is not None and wanted.cpu is not None else float(getattr(stage, "threads", 1))
-        needs_gpu = getattr(stage, "numerics", "cpu_fp32") != "cpu_fp32"
-        light = 0.25 if needs_gpu else 0.0
-        default_gpu = {"data": light, "metrics": max(light, 0.25)}.get(stage.group, 1.0)
-        gpus = (wanted.gpu if wanted is not None else default_gpu) if self._gpus else 0.0
-        if needs_gpu and not gpus:
-            raise InfeasibleError(
-                f"{stage.key} has numerics {getattr(stage, 'numerics', '')!r}, but "
-                + ("its resources ask for gpu: 0" if self._gpus else "the cluster has no GPU; set numerics: cpu_fp32")
-            )
-        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in self._nodes):
-            raise InfeasibleError(
-                f"{stage.key} asks for {cpus:g} CPUs and {gpus:g} GPUs, which no node has: {self.shape}"
-            )
-        return {"num_cpus": cpus, "num_gpus": gpus}
+        """What a stage asks of Ray: {num_cpus, num_gpus}. InfeasibleError if no node can give it."""
+        asked = place(stage, self._resources.get(stage.group), None, self._nodes)
+        return {"num_cpus": asked.cpus, "num_gpus": asked.gpus, **({"memory": asked.memory} if asked.memory else {})}
 
     def room(self) -> bool:
         return len(self._running) < self._slots
@@ -107,9 +88,14 @@ class RayExecutor:
             return Outcome(key, error=f"lost after {LOST_WORKER_RETRIES} retries: {type(error).__name__}")
         return outcome
 
-    def _count_slots(self) -> int:
-        """Stages in flight: as many as can run, and a few more so that no slot waits for the driver."""
-        return self.parallel + max(1, self.parallel // 4)
+
+def _node(described: Mapping[str, Any]) -> Node:
+    """A node as Ray describes it: resources, and the kind of its GPUs as a label."""
+    has = described["Resources"]
+    kind = str(described.get("Labels", {}).get("ray.io/accelerator-type", ""))
+    declared = has.get("gpu_memory_gib")
+    gpu_memory = float(declared) * GIB if declared else gpu_memory_of(kind)
+    return Node(has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", math.inf), kind, gpu_memory)
 
 
 def is_up() -> bool:

@@ -5,14 +5,15 @@ The one scheduler of both executors: it decides what is ready and in which order
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grid.costs import Costs
+from grid.remaining import Remaining
 from grid.runner import Outcome
 from grid.store import Store
+from grid.work_queue import WorkQueue, chains
 from tasks.stage import Stage
 
 MAX_REPAIRS = 3  # times that one stage is computed again because its artifact was found damaged
@@ -96,7 +97,8 @@ def missing_stages(
     """(stages to run, damaged key -> reason, records of the done). With `verify` every file is read and hashed."""
     stages = plan.stages()
     records = store.records(stages)
-    damaged = {key: "its done.json is not what was written" for key in stages if store.has_damaged_record(key)}
+    absent = [key for key in stages if key not in records]
+    damaged = {key: "its done.json is not what was written" for key in absent if store.has_damaged_record(key)}
     if verify:
         for key, record in records.items():
             if reason := store.damage(record):
@@ -114,19 +116,19 @@ class Reconciler:
         self._costs = costs
         self._stages = plan.stages()
         self._repairs: dict[str, int] = {}
-        self._needs = {key: stage.closure().keys() - {key} for key, stage in self._stages.items()}
 
     def run(self, missing: Mapping[str, Stage], damaged: Mapping[str, str]) -> Result:
         """Run all that is missing; returns when nothing more can be done."""
-        self._todo = dict(missing)
-        self._running: set[str] = set()
+        rank = chains(self._stages, self._costs.guess)
+        self._queue = WorkQueue(self._stages, missing, rank)
+        self._left = Remaining(missing.values(), self._costs)
         self._result = Result(len(self._stages), len(self._stages) - len(missing), repaired=dict(damaged))
+        self._finished: set[str] = set()
         for key, reason in damaged.items():
             self._observer.said(f"{key} ({self._plan.names[key]}) is damaged: {reason}; it is computed again")
-        self._rank = self._priorities()
-        self._observer.begin(len(self._stages), self._result.reused, self._seconds_left())
+        self._observer.begin(len(self._stages), self._result.reused, self._left.seconds())
         self._submit_ready()
-        while self._running:
+        while self._queue.running:
             for outcome in self._executor.wait():
                 self._settle(outcome)
             self._submit_ready()
@@ -134,18 +136,26 @@ class Reconciler:
 
     def _settle(self, outcome: Outcome) -> None:
         key = outcome.key
-        self._running.discard(key)
         if outcome.damaged is not None and self._repairs.get(outcome.damaged, 0) < MAX_REPAIRS:
             self._repair(outcome.damaged, outcome.damaged_attempt, str(outcome.error))
-            self._todo[key] = self._stages[key]
+            self._queue.again(key)
         elif outcome.error is not None:
-            self._result.failed[key] = outcome.error
-            self._block_dependants(key)
+            self._fail(key, outcome.error)
         else:
+            self._queue.done(key)
+            self._left.remove(self._stages[key])
             self._result.computed.append(key)
+            self._finished.add(key)
             if outcome.record is not None:
                 self._costs.learn(outcome.record)
         self._observer.ended(outcome, self._plan.names[key], self._progress())
+
+    def _fail(self, key: str, error: str) -> None:
+        self._result.failed[key] = error
+        self._left.remove(self._stages[key])
+        for blocked in self._queue.fail(key):
+            self._result.blocked[blocked] = key
+            self._left.remove(self._stages[blocked])
 
     def _repair(self, key: str, attempt: str | None, reason: str) -> None:
         """An artifact was found damaged when it was loaded: forget it and compute it again first.
@@ -155,60 +165,28 @@ class Reconciler:
         """
         stored = self._store.done(key)
         late = stored is not None and attempt is not None and stored["attempt"] != attempt
-        if late or key in self._todo or key in self._running:
+        if late or self._queue.is_open(key):
             return
         self._repairs[key] = self._repairs.get(key, 0) + 1
         self._store.invalidate(key)
-        if key not in self._result.repaired and key not in self._result.computed:
+        if key not in self._result.repaired and key not in self._finished:
             self._result.reused -= 1
         self._result.repaired[key] = reason
-        self._todo[key] = self._stages[key]
+        self._queue.again(key)
+        self._left.add(self._stages[key])
         self._observer.said(f"{reason}; {self._plan.names[key]} is computed again")
 
-    def _block_dependants(self, failed: str) -> None:
-        for key in list(self._todo):
-            if failed in self._needs[key]:
-                self._result.blocked[key] = failed
-                del self._todo[key]
-
-    def _ready(self) -> Iterable[str]:
-        waiting = self._todo.keys() | self._running
-        return (key for key in self._todo if not (self._needs[key] & waiting))
-
     def _submit_ready(self) -> None:
-        heap = [(-self._rank.get(key, 0.0), key) for key in self._ready()]
-        heapq.heapify(heap)
-        while heap and self._executor.room():
-            _, key = heapq.heappop(heap)
-            self._running.add(key)
-            stage = self._todo.pop(key)
-            self._executor.submit(stage)
+        while self._executor.room() and (key := self._queue.take()) is not None:
+            self._executor.submit(self._stages[key])
             self._observer.submitted(key, self._plan.names[key])
-
-    def _priorities(self) -> dict[str, float]:
-        """Seconds of the longest chain of work from each stage on: what holds up most goes first."""
-        rank: dict[str, float] = {}
-        for key, stage in reversed(self._stages.items()):
-            rank[key] = rank.get(key, 0.0) + self._costs.guess(stage)
-            for parent in stage.upstream:
-                rank[parent.key] = max(rank.get(parent.key, 0.0), rank[key])
-        return rank
-
-    def _seconds_left(self) -> float | None:
-        keys = [*self._todo, *self._running]
-        known = [self._costs.estimate(self._stages[key]) for key in keys]
-        if not keys:
-            return 0.0
-        if any(seconds is None for seconds in known):
-            return None
-        return sum(seconds for seconds in known if seconds is not None)
 
     def _progress(self) -> Progress:
         result = self._result
         return Progress(
             total=result.total,
-            done=result.reused + len(set(result.computed)),
+            done=result.reused + len(self._finished),
             failed=len(result.failed),
             blocked=len(result.blocked),
-            seconds_left=self._seconds_left(),
+            seconds_left=self._left.seconds(),
         )
