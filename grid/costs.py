@@ -50,13 +50,17 @@ class Costs:
             before = self._peaks.get(name, used)
             self._peaks[name] = Peak(max(before.host, used.host), max(before.gpu, used.gpu))
 
-    def estimate(self, stage: Stage) -> float | None:
-        """Median seconds of stages like this one, else of its kind; None if no such stage was ever recorded."""
+    def recorded(self, stage: Stage) -> float | None:
+        """Median seconds of stages like this one; None if none was ever recorded."""
         alike = self.alike(stage)
         if found := self._seconds.get(alike):
             return _median(found)
-        if alike in self._shipped:
-            return self._shipped[alike]
+        return self._shipped.get(alike)
+
+    def estimate(self, stage: Stage) -> float | None:
+        """Median seconds of stages like this one, else of its kind; None if no such stage was ever recorded."""
+        if (found := self.recorded(stage)) is not None:
+            return found
         same_kind = self._by_kind.get(stage.kind)
         return _median(same_kind) if same_kind else None
 

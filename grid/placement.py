@@ -133,7 +133,7 @@ def _with_room(stage: Stage, peak: Peak | None, nodes: Sequence[Node]) -> tuple[
     if peak is None or not peak.gpu:
         return ()
     kinds = _gpu_kinds(nodes)
-    enough = [kind for kind, memory in kinds.items() if memory is None or memory >= peak.gpu + CUDA_CONTEXT]
+    enough = [kind for kind, memory in kinds.items() if memory is None or memory >= peak.gpu]
     if not enough:
         most = max(memory for memory in kinds.values() if memory is not None)
         text = f"{stage.key} took {peak.gpu / GIB:.3g} GiB of a GPU when it was recorded, and no GPU here has that: "
@@ -164,7 +164,7 @@ def _check(stage: Stage, request: Request, nodes: Sequence[Node]) -> None:
     if needs_gpu(stage) and not request.gpus:
         cause = "its resources ask for gpu: 0"
         if not any(node.gpus for node in nodes):
-            cause = "the cluster has no GPU; set numerics: cpu_fp32, or name the nodes to come by --workers"
+            cause = "the cluster has no GPU; set numerics: cpu_fp32, or name the nodes to come in DECOYGRID_WORKERS"
         raise InfeasibleError(f"{stage.key} has numerics {getattr(stage, 'numerics', '')!r}, but {cause}")
     if not any(request.fits(node) for node in nodes):
         raise InfeasibleError(f"{stage.key} asks for {request}, which no node has: {describe(nodes)}")

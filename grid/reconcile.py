@@ -6,13 +6,16 @@ The one scheduler of both executors: it decides what is ready and in which order
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grid.costs import Costs
+from grid.limits import RETRIES, Limits, Loss
 from grid.remaining import Remaining
 from grid.runner import Outcome
 from grid.store import Store
+from grid.store_patience import away, patience, wait_until_back
 from grid.work_queue import WorkQueue, chains
 from tasks.stage import Stage
 
@@ -29,7 +32,7 @@ class Work(Protocol):
 
 
 class ExecutorLostError(Exception):
-    """What runs the stages is gone as a whole (the cluster died); what is done is stored."""
+    """What runs the stages, or keeps them, is gone as a whole (the cluster, the store); what is done is stored."""
 
 
 class Executor(Protocol):
@@ -39,8 +42,8 @@ class Executor(Protocol):
         """Whether another stage should be submitted now (bounded work in flight)."""
         ...
 
-    def submit(self, stage: Stage) -> None:
-        """Start a stage, or take it into a short queue."""
+    def submit(self, stage: Stage, *, timeout: float | None = None) -> None:
+        """Start a stage, or take it into a short queue. It is stopped when it has run for `timeout` seconds."""
         ...
 
     def wait(self) -> list[Outcome]:
@@ -97,8 +100,7 @@ def missing_stages(
     """(stages to run, damaged key -> reason, records of the done). With `verify` every file is read and hashed."""
     stages = plan.stages()
     records = store.records(stages)
-    absent = [key for key in stages if key not in records]
-    damaged = {key: "its done.json is not what was written" for key in absent if store.has_damaged_record(key)}
+    damaged = {key: "its done.json is not what was written" for key in stages if store.has_damaged_record(key)}
     if verify:
         for key, record in records.items():
             if reason := store.damage(record):
@@ -111,9 +113,18 @@ def missing_stages(
 class Reconciler:
     """State of one run of a plan."""
 
-    def __init__(self, plan: Work, store: Store, executor: Executor, observer: Observer, costs: Costs) -> None:
+    def __init__(
+        self,
+        plan: Work,
+        store: Store,
+        executor: Executor,
+        observer: Observer,
+        costs: Costs,
+        timeouts: Mapping[str, float] | None = None,
+    ) -> None:
+        """`timeouts`: seconds by kind or group of stage; others get what grid.limits derives from `costs`."""
         self._plan, self._store, self._executor, self._observer = plan, store, executor, observer
-        self._costs = costs
+        self._costs, self._limits = costs, Limits(costs, timeouts)
         self._stages = plan.stages()
         self._repairs: dict[str, int] = {}
 
@@ -136,11 +147,16 @@ class Reconciler:
 
     def _settle(self, outcome: Outcome) -> None:
         key = outcome.key
+        if outcome.lost is not None and self._tries_again(outcome, outcome.lost):
+            self._queue.again(key)
+            return
         if outcome.damaged is not None and self._repairs.get(outcome.damaged, 0) < MAX_REPAIRS:
             self._repair(outcome.damaged, outcome.damaged_attempt, str(outcome.error))
             self._queue.again(key)
         elif outcome.error is not None:
-            self._fail(key, outcome.error)
+            if outcome.lost is not None:
+                outcome = self._given_up(outcome)
+            self._fail(key, str(outcome.error))
         else:
             self._queue.done(key)
             self._left.remove(self._stages[key])
@@ -149,6 +165,34 @@ class Reconciler:
             if outcome.record is not None:
                 self._costs.learn(outcome.record)
         self._observer.ended(outcome, self._plan.names[key], self._progress())
+
+    def _tries_again(self, outcome: Outcome, loss: Loss) -> bool:
+        """Whether a stage whose worker, node or store was lost runs once more; the store is waited for."""
+        retry = self._limits.lose(outcome.key, loss)
+        if retry is None:
+            return False
+        if loss == "store":
+            self._wait_for_store(str(outcome.error))
+        again = f"it is tried again ({retry} of {RETRIES[loss]})"
+        self._observer.said(f"{self._plan.names[outcome.key]}: {outcome.error}; {again}")
+        return True
+
+    def _given_up(self, outcome: Outcome) -> Outcome:
+        """A stage that was lost too often has failed; its log is what is known of the last attempt."""
+        error = f"{outcome.error}, {RETRIES[outcome.lost or 'worker'] + 1} times"
+        with suppress(OSError):
+            self._store.fail(outcome.key, error, outcome.log)
+        return outcome._replace(error=error)
+
+    def _wait_for_store(self, reason: str) -> None:
+        """Wait until the store can be used; ExecutorLostError if it does not come back."""
+        if away(self._store) is None:
+            return
+        self._observer.said(f"{reason}; waiting for it")
+        still, seconds = wait_until_back(self._store, patience())
+        if still is not None:
+            raise ExecutorLostError(f"{still}; it was waited for {seconds:.0f} s")
+        self._observer.said(f"the store is back after {seconds:.0f} s")
 
     def _fail(self, key: str, error: str) -> None:
         self._result.failed[key] = error
@@ -168,6 +212,8 @@ class Reconciler:
         if late or self._queue.is_open(key):
             return
         self._repairs[key] = self._repairs.get(key, 0) + 1
+        if stored is not None and self._store.damage(stored) is None:  # it could not be read for a moment
+            return
         self._store.invalidate(key)
         if key not in self._result.repaired and key not in self._finished:
             self._result.reused -= 1
@@ -178,7 +224,8 @@ class Reconciler:
 
     def _submit_ready(self) -> None:
         while self._executor.room() and (key := self._queue.take()) is not None:
-            self._executor.submit(self._stages[key])
+            stage = self._stages[key]
+            self._executor.submit(stage, timeout=self._limits.seconds(stage))
             self._observer.submitted(key, self._plan.names[key])
 
     def _progress(self) -> Progress:

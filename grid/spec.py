@@ -68,6 +68,7 @@ class Spec(NamedTuple):
     resources: Mapping[Group, ResourceRequest]
     inception_weights: str | None
     attacker_role: Role = "attacker"
+    timeouts: Mapping[str, float] = {}  # seconds by kind or group of stage
 
     @property
     def folder(self) -> Path:
@@ -94,6 +95,7 @@ KEYS: dict[str, Any] = {
     "numerics": "auto",
     "threads": 1,
     "resources": {},
+    "timeouts": {},
     "inception_weights": None,
     "paper": None,
 }
