@@ -34,6 +34,14 @@ TrackingOption = Annotated[
     str,
     typer.Option("--tracking", envvar="DECOYGRID_TRACKING", help="MLflow tracking URI, or `none`"),
 ]
+WorkersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workers",
+        metavar="NODES",
+        help="nodes=8,cpus=16,gpus=1,accelerator=A10G,memory=64; can be repeated for several kinds",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON to stdout, and nothing else there")]
 STORE, TRACKING = f"{HOME}/store", f"sqlite:///{HOME}/mlflow.db"
 
@@ -88,12 +96,23 @@ def run(
 
 @app.command()
 def plan(
-    spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    nodes: Annotated[int | None, typer.Option(help="simulate the schedule on so many nodes")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs of each node")] = None,
+    cpus: Annotated[float | None, typer.Option(help="CPUs of each node; default: 8 a GPU, else this machine's")] = None,
+    price: Annotated[float | None, typer.Option(help="$ an hour for a node")] = None,
+    workers: WorkersOption = None,
+    anew: Annotated[bool, typer.Option("--anew", help="simulate as if nothing were done yet")] = False,
+    store: StoreOption = STORE,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show the stages of a grid: shared, done, missing, and what the missing ones will cost."""
+    """Show the stages of a grid: shared, done, missing, and what the missing ones will cost, also on a cluster."""
+    from grid.schedule_view import simulated_workers
     from grid.views import show_plan
 
-    show_plan(spec, overrides or [], store_uri=store, as_json=as_json)
+    simulated = simulated_workers(nodes, gpus, cpus, price, workers or [], anew=anew)
+    show_plan(spec, overrides or [], store_uri=store, as_json=as_json, workers=simulated, anew=anew)
 
 
 @app.command()

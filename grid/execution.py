@@ -31,13 +31,15 @@ def run_missing(
     mirror: Mirror | None = None,
 ) -> Result | None:
     """Run the stages `missing` of a plan; None, and a sentence, if what runs them was lost as a whole."""
-    executor, slots = make_executor(spec, plan, store, address, in_process, missing, say)
+    costs = Costs(store.records().values())
+    executor, slots = make_executor(spec, plan, store, address, in_process, missing, say, costs)
     display = make_display(say, slots)
     try:
-        costs = Costs(store.records().values())
-        return Reconciler(plan, store, executor, _Notifying(display, mirror), costs).run(missing, damaged)
+        observer = _Notifying(display, mirror)
+        return Reconciler(plan, store, executor, observer, costs, spec.timeouts).run(missing, damaged)
     except ExecutorLostError as error:
-        say.print(f"{error}; what is done is stored, and the same command goes on from here", markup=False)
+        text = f"{error}; what is done is stored, and the same command goes on from here"
+        say.print(text, markup=False, soft_wrap=True)
         return None
     finally:
         display.close()

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
+from grid.costs import Costs
 from grid.job_server import find_token
 from grid.numerics import has_gpu
+from grid.placement import InfeasibleError
 from grid.problems import Problem, SpecError
 from grid.reconcile import Executor, Work
 from grid.spec import Spec
 from grid.store import Store
+from grid.workers import parse_workers
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
     from grid.ray_executor import RayExecutor
+
+
+EXPECTED = "DECOYGRID_WORKERS"  # nodes to come, in a variable, since a cluster knows them and a spec does not
 
 
 class Runnable(Work, Protocol):
@@ -40,10 +46,11 @@ def make_executor(
     in_process: bool,
     missing: Mapping[str, Stage],
     say: Console,
+    costs: Costs,
 ) -> tuple[Executor, int]:
     """The executor, and how many stages it runs at a time."""
     if not in_process:
-        return make_ray_executor(spec, plan, store, address, missing, say)
+        return make_ray_executor(spec, plan, store, address, missing, say, costs)
     if plan.numerics != "cpu_fp32" and not has_gpu():
         raise SpecError([Problem("numerics", f"{plan.numerics} needs an NVIDIA GPU, which is not here; use cpu_fp32")])
     from grid.in_process import InProcessExecutor
@@ -52,16 +59,33 @@ def make_executor(
 
 
 def make_ray_executor(
-    spec: Spec, plan: Runnable, store: Store, address: str, missing: Mapping[str, Stage], say: Console
+    spec: Spec,
+    plan: Runnable,
+    store: Store,
+    address: str,
+    missing: Mapping[str, Stage],
+    say: Console,
+    costs: Costs | None = None,
 ) -> tuple[RayExecutor, int]:
-    """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`."""
-    from grid.ray_executor import InfeasibleError, RayExecutor, is_up
+    """Ray's executor, started or joined unless it is there already; SpecError if it cannot run what is `missing`.
 
+    Nodes that an autoscaler has yet to start are named by DECOYGRID_WORKERS, in the words of `plan --workers`.
+    """
+    from grid.ray_executor import RayExecutor, is_up
+
+    expected = parse_workers(os.environ.get(EXPECTED, "").split(), EXPECTED).nodes
     if new := not is_up():
         say.print(f"starting Ray ({address})", markup=False)
         probe(address)
     try:
-        executor = RayExecutor(store.location, plan.sources, address=address, resources=spec.resources)
+        executor = RayExecutor(
+            store.location,
+            plan.sources,
+            address=address,
+            resources=spec.resources,
+            costs=costs or Costs(store.records().values()),
+            expected=expected,
+        )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         line = str(error).partition("\n")[0]
         hint = "if the cluster asks for a token, set RAY_AUTH_MODE=token here and put its token into ~/.ray/auth_token"

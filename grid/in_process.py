@@ -15,16 +15,19 @@ class InProcessExecutor:
     def __init__(self, store_uri: str, sources: Mapping[str, Path]) -> None:
         self._store_uri, self._sources = store_uri, sources
         self._next: Stage | None = None
+        self._timeout: float | None = None
 
     def room(self) -> bool:
         return self._next is None
 
-    def submit(self, stage: Stage) -> None:
-        self._next = stage
+    def submit(self, stage: Stage, *, timeout: float | None = None) -> None:
+        self._next, self._timeout = stage, timeout
 
     def wait(self) -> list[Outcome]:
         stage, self._next = self._next, None
-        return [] if stage is None else [run_stage(stage, self._store_uri, self._sources)]
+        if stage is None:
+            return []
+        return [run_stage(stage, self._store_uri, self._sources, timeout=self._timeout)]
 
     def close(self) -> None:
         self._next = None

@@ -5,14 +5,18 @@ The one scheduler of both executors: it decides what is ready and in which order
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grid.costs import Costs
+from grid.limits import RETRIES, Limits, Loss
+from grid.remaining import Remaining
 from grid.runner import Outcome
 from grid.store import Store
+from grid.store_patience import away, patience, wait_until_back
+from grid.work_queue import WorkQueue, chains
 from tasks.stage import Stage
 
 MAX_REPAIRS = 3  # times that one stage is computed again because its artifact was found damaged
@@ -28,7 +32,7 @@ class Work(Protocol):
 
 
 class ExecutorLostError(Exception):
-    """What runs the stages is gone as a whole (the cluster died); what is done is stored."""
+    """What runs the stages, or keeps them, is gone as a whole (the cluster, the store); what is done is stored."""
 
 
 class Executor(Protocol):
@@ -38,8 +42,8 @@ class Executor(Protocol):
         """Whether another stage should be submitted now (bounded work in flight)."""
         ...
 
-    def submit(self, stage: Stage) -> None:
-        """Start a stage, or take it into a short queue."""
+    def submit(self, stage: Stage, *, timeout: float | None = None) -> None:
+        """Start a stage, or take it into a short queue. It is stopped when it has run for `timeout` seconds."""
         ...
 
     def wait(self) -> list[Outcome]:
@@ -109,24 +113,33 @@ def missing_stages(
 class Reconciler:
     """State of one run of a plan."""
 
-    def __init__(self, plan: Work, store: Store, executor: Executor, observer: Observer, costs: Costs) -> None:
+    def __init__(
+        self,
+        plan: Work,
+        store: Store,
+        executor: Executor,
+        observer: Observer,
+        costs: Costs,
+        timeouts: Mapping[str, float] | None = None,
+    ) -> None:
+        """`timeouts`: seconds by kind or group of stage; others get what grid.limits derives from `costs`."""
         self._plan, self._store, self._executor, self._observer = plan, store, executor, observer
-        self._costs = costs
+        self._costs, self._limits = costs, Limits(costs, timeouts)
         self._stages = plan.stages()
         self._repairs: dict[str, int] = {}
-        self._needs = {key: stage.closure().keys() - {key} for key, stage in self._stages.items()}
 
     def run(self, missing: Mapping[str, Stage], damaged: Mapping[str, str]) -> Result:
         """Run all that is missing; returns when nothing more can be done."""
-        self._todo = dict(missing)
-        self._running: set[str] = set()
+        rank = chains(self._stages, self._costs.guess)
+        self._queue = WorkQueue(self._stages, missing, rank)
+        self._left = Remaining(missing.values(), self._costs)
         self._result = Result(len(self._stages), len(self._stages) - len(missing), repaired=dict(damaged))
+        self._finished: set[str] = set()
         for key, reason in damaged.items():
             self._observer.said(f"{key} ({self._plan.names[key]}) is damaged: {reason}; it is computed again")
-        self._rank = self._priorities()
-        self._observer.begin(len(self._stages), self._result.reused, self._seconds_left())
+        self._observer.begin(len(self._stages), self._result.reused, self._left.seconds())
         self._submit_ready()
-        while self._running:
+        while self._queue.running:
             for outcome in self._executor.wait():
                 self._settle(outcome)
             self._submit_ready()
@@ -134,18 +147,59 @@ class Reconciler:
 
     def _settle(self, outcome: Outcome) -> None:
         key = outcome.key
-        self._running.discard(key)
+        if outcome.lost is not None and self._tries_again(outcome, outcome.lost):
+            self._queue.again(key)
+            return
         if outcome.damaged is not None and self._repairs.get(outcome.damaged, 0) < MAX_REPAIRS:
             self._repair(outcome.damaged, outcome.damaged_attempt, str(outcome.error))
-            self._todo[key] = self._stages[key]
+            self._queue.again(key)
         elif outcome.error is not None:
-            self._result.failed[key] = outcome.error
-            self._block_dependants(key)
+            if outcome.lost is not None:
+                outcome = self._given_up(outcome)
+            self._fail(key, str(outcome.error))
         else:
+            self._queue.done(key)
+            self._left.remove(self._stages[key])
             self._result.computed.append(key)
+            self._finished.add(key)
             if outcome.record is not None:
                 self._costs.learn(outcome.record)
         self._observer.ended(outcome, self._plan.names[key], self._progress())
+
+    def _tries_again(self, outcome: Outcome, loss: Loss) -> bool:
+        """Whether a stage whose worker, node or store was lost runs once more; the store is waited for."""
+        retry = self._limits.lose(outcome.key, loss)
+        if retry is None:
+            return False
+        if loss == "store":
+            self._wait_for_store(str(outcome.error))
+        again = f"it is tried again ({retry} of {RETRIES[loss]})"
+        self._observer.said(f"{self._plan.names[outcome.key]}: {outcome.error}; {again}")
+        return True
+
+    def _given_up(self, outcome: Outcome) -> Outcome:
+        """A stage that was lost too often has failed; its log is what is known of the last attempt."""
+        error = f"{outcome.error}, {RETRIES[outcome.lost or 'worker'] + 1} times"
+        with suppress(OSError):
+            self._store.fail(outcome.key, error, outcome.log)
+        return outcome._replace(error=error)
+
+    def _wait_for_store(self, reason: str) -> None:
+        """Wait until the store can be used; ExecutorLostError if it does not come back."""
+        if away(self._store) is None:
+            return
+        self._observer.said(f"{reason}; waiting for it")
+        still, seconds = wait_until_back(self._store, patience())
+        if still is not None:
+            raise ExecutorLostError(f"{still}; it was waited for {seconds:.0f} s")
+        self._observer.said(f"the store is back after {seconds:.0f} s")
+
+    def _fail(self, key: str, error: str) -> None:
+        self._result.failed[key] = error
+        self._left.remove(self._stages[key])
+        for blocked in self._queue.fail(key):
+            self._result.blocked[blocked] = key
+            self._left.remove(self._stages[blocked])
 
     def _repair(self, key: str, attempt: str | None, reason: str) -> None:
         """An artifact was found damaged when it was loaded: forget it and compute it again first.
@@ -155,60 +209,31 @@ class Reconciler:
         """
         stored = self._store.done(key)
         late = stored is not None and attempt is not None and stored["attempt"] != attempt
-        if late or key in self._todo or key in self._running:
+        if late or self._queue.is_open(key):
             return
         self._repairs[key] = self._repairs.get(key, 0) + 1
+        if stored is not None and self._store.damage(stored) is None:  # it could not be read for a moment
+            return
         self._store.invalidate(key)
-        if key not in self._result.repaired and key not in self._result.computed:
+        if key not in self._result.repaired and key not in self._finished:
             self._result.reused -= 1
         self._result.repaired[key] = reason
-        self._todo[key] = self._stages[key]
+        self._queue.again(key)
+        self._left.add(self._stages[key])
         self._observer.said(f"{reason}; {self._plan.names[key]} is computed again")
 
-    def _block_dependants(self, failed: str) -> None:
-        for key in list(self._todo):
-            if failed in self._needs[key]:
-                self._result.blocked[key] = failed
-                del self._todo[key]
-
-    def _ready(self) -> Iterable[str]:
-        waiting = self._todo.keys() | self._running
-        return (key for key in self._todo if not (self._needs[key] & waiting))
-
     def _submit_ready(self) -> None:
-        heap = [(-self._rank.get(key, 0.0), key) for key in self._ready()]
-        heapq.heapify(heap)
-        while heap and self._executor.room():
-            _, key = heapq.heappop(heap)
-            self._running.add(key)
-            stage = self._todo.pop(key)
-            self._executor.submit(stage)
+        while self._executor.room() and (key := self._queue.take()) is not None:
+            stage = self._stages[key]
+            self._executor.submit(stage, timeout=self._limits.seconds(stage))
             self._observer.submitted(key, self._plan.names[key])
-
-    def _priorities(self) -> dict[str, float]:
-        """Seconds of the longest chain of work from each stage on: what holds up most goes first."""
-        rank: dict[str, float] = {}
-        for key, stage in reversed(self._stages.items()):
-            rank[key] = rank.get(key, 0.0) + self._costs.guess(stage)
-            for parent in stage.upstream:
-                rank[parent.key] = max(rank.get(parent.key, 0.0), rank[key])
-        return rank
-
-    def _seconds_left(self) -> float | None:
-        keys = [*self._todo, *self._running]
-        known = [self._costs.estimate(self._stages[key]) for key in keys]
-        if not keys:
-            return 0.0
-        if any(seconds is None for seconds in known):
-            return None
-        return sum(seconds for seconds in known if seconds is not None)
 
     def _progress(self) -> Progress:
         result = self._result
         return Progress(
             total=result.total,
-            done=result.reused + len(set(result.computed)),
+            done=result.reused + len(self._finished),
             failed=len(result.failed),
             blocked=len(result.blocked),
-            seconds_left=self._seconds_left(),
+            seconds_left=self._left.seconds(),
         )

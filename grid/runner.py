@@ -8,7 +8,6 @@ import resource
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +19,15 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from grid.last_words import stderr_place
+from grid.limits import Loss
+from grid.placement import needs_gpu
+from grid.scratch import scratch_folder
+from grid.stage_timeout import StageTimeoutError, stopped_after
 from grid.store import Heartbeat, Store, new_attempt
 from grid.store_files import StoreError
-from tasks.artifact import DamagedArtifactError
+from grid.store_patience import StoreAccessError, asked, away, held_on_to
+from tasks.artifact import Artifact, DamagedArtifactError
 from tasks.context import Context
 from tasks.stage import ComputeStage, Stage
 
@@ -49,6 +54,8 @@ class Outcome(NamedTuple):
     damaged: str | None = None  # key of the damaged upstream stage
     damaged_attempt: str | None = None
     paused: bool = False  # between two steps, by its context; the same stage run again goes on from there
+    lost: Loss | None = None  # what ran it was lost (`error` says more); it may be tried again
+    log: str = ""  # of a loss: what is known of the attempt
 
 
 class PausedError(Exception):
@@ -56,36 +63,65 @@ class PausedError(Exception):
 
 
 def run_stage(
-    stage: Stage, store_uri: str, sources: Mapping[str, Path], *, make_context: Callable[..., Context] = Context
+    stage: Stage,
+    store_uri: str,
+    sources: Mapping[str, Path],
+    *,
+    make_context: Callable[..., Context] = Context,
+    timeout: float | None = None,
+    end_process: bool = False,
+    about: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run `stage`, put its product into the store, and say how it ended. Raises nothing a stage raises.
 
     make_context: called as `Context` is; a context of another kind may watch the stage, or pause it.
+    timeout: seconds after which it is stopped; if it cannot be, `end_process` allows to end this process.
+    about: what else the attempt says of itself while it runs.
     """
     attempt = new_attempt()
     try:
         store = Store(store_uri)
     except StoreError as error:
-        return Outcome(stage.key, error=str(error))
-    if (record := store.done(stage.key)) is not None:  # a lost worker had finished it, or another driver did
-        return Outcome(stage.key, record=record)
-    who = {"host": socket.gethostname(), "pid": os.getpid(), "attempt": attempt, "started": time.time()}
+        return Outcome(stage.key, error=str(error), lost="store")
+    who: dict[str, Any] = {
+        **(about or {}),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "attempt": attempt,
+        "started": time.time(),
+    }
+    who["stderr"] = stderr_place()
     try:
+        if (known := asked(lambda: store.done(stage.key))) is not None:  # by a worker lost later, or another driver
+            return Outcome(stage.key, record=known)
         with (
+            stopped_after(timeout, end_process=end_process),
             Heartbeat(store, stage.key, attempt, who),
-            tempfile.TemporaryDirectory(prefix="decoygrid-") as folder,
+            scratch_folder() as folder,
         ):
-            record = _run(stage, store, attempt, Path(folder), sources, make_context)
+            record = _run(stage, store, attempt, folder, sources, make_context)
     except PausedError:
         return Outcome(stage.key, paused=True)
-    except DamagedArtifactError as error:
-        return Outcome(stage.key, error=str(error), damaged=error.key, damaged_attempt=error.attempt)
+    except StageTimeoutError as error:
+        return Outcome(stage.key, error=str(error), lost="timeout", log=traceback.format_exc())
+    except (DamagedArtifactError, OSError) as error:
+        reason = str(error) if isinstance(error, StoreAccessError) else away(store)
+        if reason is not None:
+            return Outcome(stage.key, error=reason, lost="store", log=traceback.format_exc())
+        if isinstance(error, DamagedArtifactError):
+            return Outcome(stage.key, error=str(error), damaged=error.key, damaged_attempt=error.attempt)
+        return _failed(stage, store, error)
     except Exception as error:  # noqa: BLE001  a stage may fail in any way; the grid goes on without it
-        line = f"{type(error).__name__}: {error}".splitlines()[0]
-        with suppress(OSError):  # a full disk may be why it failed
-            store.fail(stage.key, line, traceback.format_exc())
-        return Outcome(stage.key, error=line)
+        return _failed(stage, store, error)
     return Outcome(stage.key, record=record)
+
+
+def _failed(stage: Stage, store: Store, error: Exception) -> Outcome:
+    """Called while `error` is handled: note it, with its traceback."""
+    line = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
+    with suppress(OSError):  # a full disk may be why it failed
+        store.fail(stage.key, line, traceback.format_exc())
+    return Outcome(stage.key, error=line)
 
 
 def _run(
@@ -97,11 +133,11 @@ def _run(
     make_context: Callable[..., Context],
 ) -> dict[str, Any]:
     started, clock = time.time(), time.monotonic()
-    _reset_peak_memory()
+    _reset_peak_memory(stage)
     ctx = make_context(
         stage,
         folder,
-        lambda upstream: store.load(upstream.key),
+        lambda upstream: _load(store, upstream.key),
         sources=sources,
         checkpoints=store.checkpoints(stage.key, attempt),
         checkpoint_seconds=float(os.environ.get("DECOYGRID_CHECKPOINT_SECONDS", "20")),
@@ -127,9 +163,16 @@ def _run(
         "seconds": time.monotonic() - clock,
         "resumed_from_step": ctx.resumed_from,
         "peak_memory_bytes": _peak_memory(),
+        "peak_gpu_memory_bytes": _peak_gpu_memory(stage),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
-    return store.finish(stage.key, attempt, folder, record)
+    return held_on_to(lambda: store.finish(stage.key, attempt, folder, record))
+
+
+def _load(store: Store, key: str) -> Artifact:
+    """An upstream artifact, whose files are read when they are asked for."""
+    artifact = asked(lambda: store.load(key))
+    return Artifact(key, artifact.metrics, lambda name: asked(lambda: artifact.path(name)))
 
 
 @contextmanager
@@ -196,8 +239,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _reset_peak_memory() -> None:
+def _peak_gpu_memory(stage: Stage) -> int | None:
+    """The most that tensors took of the GPU; None without one. What the allocator keeps in reserve is no need."""
+    if not needs_gpu(stage):
+        return None
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
+def _reset_peak_memory(stage: Stage) -> None:
     """Let the kernel count this stage's peak, not the process's (Linux; elsewhere the process's stands)."""
+    if needs_gpu(stage):
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # what an earlier stage left in reserve is not this one's
+            torch.cuda.reset_peak_memory_stats()
     if sys.platform == "linux":
         try:
             Path("/proc/self/clear_refs").write_text("5")

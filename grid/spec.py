@@ -16,15 +16,19 @@ from tasks.stage import Config, Group, Role
 
 
 class ResourceRequest(Config):
-    """What a stage of a group asks of the cluster; `gpu` counts only where the cluster has GPUs."""
+    """What a stage of a group asks of the cluster; `gpu` counts only where the cluster has GPUs.
 
-    gpu: float = Field(1.0, ge=0, le=8, description="GPUs, a fraction shares one")
+    What is left out is chosen by grid.placement, from the memory that such stages have used before.
+    """
+
+    gpu: float | None = Field(None, ge=0, le=8, description="GPUs, a fraction shares one")
     cpu: float | None = Field(None, gt=0, le=256, description="CPUs; default: the stage's threads")
+    memory: float | None = Field(None, gt=0, le=16384, description="GiB of host memory")
 
     @field_validator("gpu")
     @classmethod
-    def _whole_above_one(cls, gpu: float) -> float:
-        if gpu > 1 and gpu != int(gpu):
+    def _whole_above_one(cls, gpu: float | None) -> float | None:
+        if gpu is not None and gpu > 1 and gpu != int(gpu):
             raise ValueError("more than one GPU must be a whole number of them")
         return gpu
 
@@ -64,6 +68,7 @@ class Spec(NamedTuple):
     resources: Mapping[Group, ResourceRequest]
     inception_weights: str | None
     attacker_role: Role = "attacker"
+    timeouts: Mapping[str, float] = {}  # seconds by kind or group of stage
 
     @property
     def folder(self) -> Path:
@@ -90,6 +95,7 @@ KEYS: dict[str, Any] = {
     "numerics": "auto",
     "threads": 1,
     "resources": {},
+    "timeouts": {},
     "inception_weights": None,
     "paper": None,
 }

@@ -11,9 +11,12 @@ from grid.entries import check_settings
 from grid.problems import Problem, SpecError, choices, join_place
 from grid.spec import KEYS, ResourceRequest, Spec
 from grid.spec_source import Source, read_budget, read_source
-from tasks.stage import GROUPS, Group, Role
+from tasks.attacks import ATTACKS
+from tasks.gan import GANS
+from tasks.stage import GROUPS, Group, Role, Stage
 
 MOST = 2**31 - 1
+LONGEST = 30 * 24 * 3600  # seconds that a stage may be given
 PAPER = ("table1", "table2", "table3", "table4", "table5", "table6", "figure2")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -82,6 +85,7 @@ class _Parser(ChoiceParser):
             resources=self._resources(),
             inception_weights=self._text("inception_weights", self.content["inception_weights"]),
             attacker_role=self._attacker_role(),
+            timeouts=self._timeouts(),
         )
 
     def _name(self) -> str:
@@ -152,3 +156,30 @@ class _Parser(ChoiceParser):
                 if isinstance(checked, ResourceRequest):
                     found[group] = checked
         return found
+
+    def _timeouts(self) -> dict[str, float]:
+        """Seconds by kind or group of stage; what is not named is derived from recorded durations."""
+        value = self.content["timeouts"]
+        if not isinstance(value, dict):
+            self._problem("timeouts", f"maps a kind or a group of stages to seconds, got {value!r}")
+            return {}
+        found: dict[str, float] = {}
+        for name, seconds in value.items():
+            where = join_place("timeouts", str(name))
+            if name not in (valid := _kinds_and_groups()):
+                self._problem(where, choices(name, valid, what="kind or group of stages"))
+            elif not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST:
+                self._problem(where, f"must be seconds from 1 to {LONGEST}, got {seconds!r}")
+            else:
+                found[name] = float(seconds)
+        return found
+
+
+def _kinds_and_groups() -> set[str]:
+    """What a stage's timeout can be named by: its group, or its kind."""
+    found, classes = {*GROUPS, *ATTACKS, *GANS}, [Stage]
+    while classes:
+        one = classes.pop()
+        classes += one.__subclasses__()
+        found |= {one.kind} if isinstance(getattr(one, "kind", None), str) else set()
+    return found

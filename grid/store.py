@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from grid.store_checkpoints import CHECKPOINTS, StoredCheckpoints
 from grid.store_files import StoreError, StoreFiles
@@ -31,6 +31,7 @@ DONE = "done.json"
 FAILED = "failed.json"
 RUNNING = "running"
 HEARTBEAT_SECONDS = 10.0
+SMALL_BYTES = 1 << 16
 _HAS_PROC = Path("/proc/self").exists()
 _HEARTBEAT_LOST = 4 * HEARTBEAT_SECONDS
 
@@ -86,9 +87,14 @@ class Store:
         """Upload the files of `folder` as `attempt`, then write done.json last. Returns the full record."""
         files = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = path.relative_to(folder).as_posix()
-            files[name] = {"size": path.stat().st_size, "sha256": file_digest(path)}
-            self._files.upload(path, f"{key}/{attempt}/{name}")
+            name, size = path.relative_to(folder).as_posix(), path.stat().st_size
+            if size <= SMALL_BYTES:  # read once, for its digest and for the store
+                data = path.read_bytes()
+                files[name] = {"size": size, "sha256": hashlib.sha256(data).hexdigest()}
+                self._files.write(f"{key}/{attempt}/{name}", data)
+            else:
+                files[name] = {"size": size, "sha256": file_digest(path)}
+                self._files.upload(path, f"{key}/{attempt}/{name}")
         full = {**record, "key": key, "attempt": attempt, "files": files}
         full["digest"] = _self_digest(full)
         self._files.write_json(f"{key}/{DONE}", full)
@@ -149,7 +155,7 @@ class Store:
 
     def beat(self, key: str, attempt: str, who: Mapping[str, Any]) -> None:
         """Say that an attempt is alive; see `running`."""
-        self._files.write_json(f"{key}/{RUNNING}/{attempt}.json", {**who, "beat": time.time()})
+        self._files.write(f"{key}/{RUNNING}/{attempt}.json", json.dumps({**who, "beat": time.time()}).encode())
 
     def end_beat(self, key: str, attempt: str) -> None:
         """The attempt is over, well or not."""
@@ -157,10 +163,15 @@ class Store:
 
     def running(self, key: str) -> dict[str, Any] | None:
         """Who works on a stage now: the youngest attempt whose last beat is recent, or None."""
-        folder = f"{key}/{RUNNING}"
-        beats = [self._files.read_json(f"{folder}/{name}") for name in self._files.names(folder)]
-        alive = [beat for beat in beats if beat and time.time() - beat["beat"] < _HEARTBEAT_LOST and not _is_gone(beat)]
+        now = time.time()
+        alive = [beat for beat in self.beats(key) if now - beat["beat"] < _HEARTBEAT_LOST and not _is_gone(beat)]
         return max(alive, key=lambda beat: float(beat["beat"]), default=None)
+
+    def beats(self, key: str) -> list[dict[str, Any]]:
+        """The last beat of each attempt that has not ended its beat: it runs, or it was killed."""
+        folder = f"{key}/{RUNNING}"
+        found = (self._files.read_json(f"{folder}/{name}") for name in self._files.names(folder))
+        return [beat for beat in found if beat]
 
     def checkpoints(self, key: str, attempt: str) -> StoredCheckpoints:
         """Where an attempt saves its training state and finds that of a killed one."""
@@ -215,28 +226,51 @@ class Store:
 
 
 class Heartbeat:
-    """Context manager: says every ten seconds that an attempt is alive, from a thread of its own."""
+    """Context manager: says every ten seconds that an attempt is alive, from the one such thread of this process."""
+
+    _alive: ClassVar[set[Heartbeat]] = set()
+    _changed: ClassVar[threading.Condition] = threading.Condition()
+    _thread: ClassVar[threading.Thread | None] = None
+    _wakes: ClassVar[float] = 0.0
 
     def __init__(self, store: Store, key: str, attempt: str, who: Mapping[str, Any]) -> None:
         self._store, self._key, self._attempt, self._who = store, key, attempt, who
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._busy, self._over, self._last = threading.Lock(), False, 0.0
 
     def __enter__(self) -> Heartbeat:
-        self._store.beat(self._key, self._attempt, self._who)
-        self._thread.start()
+        self._beat()
+        with Heartbeat._changed:
+            Heartbeat._alive.add(self)
+            if Heartbeat._thread is None or not Heartbeat._thread.is_alive():
+                Heartbeat._thread = threading.Thread(target=Heartbeat._run, name="heartbeat", daemon=True)
+                Heartbeat._thread.start()
+            elif Heartbeat._wakes > self._last + HEARTBEAT_SECONDS:
+                Heartbeat._changed.notify()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        with contextlib.suppress(OSError):
+        with Heartbeat._changed:
+            Heartbeat._alive.discard(self)
+        with self._busy, contextlib.suppress(OSError):
+            self._over = True
             self._store.end_beat(self._key, self._attempt)
 
-    def _run(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):  # the work goes on without a heartbeat
+    def _beat(self) -> None:
+        with self._busy, contextlib.suppress(OSError):  # the work goes on without a heartbeat
+            if not self._over:
+                self._last = time.monotonic()
                 self._store.beat(self._key, self._attempt, self._who)
+
+    @classmethod
+    def _run(cls) -> None:
+        while True:
+            with cls._changed:
+                next_beat = min((one._last for one in cls._alive), default=time.monotonic()) + HEARTBEAT_SECONDS
+                cls._wakes = next_beat
+                cls._changed.wait(max(0.0, next_beat - time.monotonic()))
+                due = [one for one in cls._alive if time.monotonic() - one._last >= HEARTBEAT_SECONDS]
+            for one in due:
+                one._beat()
 
 
 def _is_gone(beat: Mapping[str, Any]) -> bool:

@@ -18,15 +18,33 @@ from grid.places import open_store
 from grid.plan import Plan
 from grid.problems import Problem, SpecError
 from grid.progress import duration
+from grid.schedule_view import print_schedule, schedule_content
 from grid.spec_parser import load_spec
 from grid.store import Store
+from grid.workers import Workers
 
 
-def show_plan(spec: str, overrides: Sequence[str], *, store_uri: str, as_json: bool) -> None:
-    """Print the stages of a spec: unique, shared, done, missing, and the cost of what is missing."""
-    plan = expand(load_spec(spec, overrides))
+def show_plan(
+    spec: str,
+    overrides: Sequence[str],
+    *,
+    store_uri: str,
+    as_json: bool,
+    workers: Workers | None = None,
+    anew: bool = False,
+) -> None:
+    """Print the stages of a spec: unique, shared, done, missing, and the cost of what is missing.
+
+    With `workers`, also the schedule on such nodes, of what is missing or (`anew`) of all.
+    """
+    checked = load_spec(spec, overrides)
+    plan = expand(checked)
     store = open_store(store_uri, writable=False)
     content = plan_content(plan, store)
+    if workers is not None:
+        wanted = [key for key, row in content["table"].items() if anew or row["state"] == "missing"]
+        costs = Costs(store.records().values())
+        content["schedule"] = schedule_content(plan, wanted, costs, checked.resources, workers)
     if as_json:
         emit_json(content)
         return
@@ -40,6 +58,8 @@ def show_plan(spec: str, overrides: Sequence[str], *, store_uri: str, as_json: b
     if left is not None and content["stages_without_estimate"]:
         cost += f", without {content['stages_without_estimate']} stages whose cost is unknown"
     console.print(f"{content['done']} done, {content['missing']} missing: {cost}", markup=False)
+    if workers is not None:
+        print_schedule(content["schedule"], console)
 
 
 def plan_content(plan: Plan, store: Store) -> dict[str, Any]:

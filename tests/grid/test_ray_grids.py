@@ -146,10 +146,12 @@ def test_gans_and_labels_spread_over_gpus(spec: Path, tmp_path: Path) -> None:
     from grid.costs import Costs
     from grid.ray_executor import RayExecutor
     from grid.reconcile import Reconciler
+    from grid.spec import ResourceRequest
 
     plan = expand(load_spec(str(spec)))
     store = Store(str(tmp_path / "store"))
-    executor = RayExecutor(store.location, plan.sources)
+    alone: Any = {group: ResourceRequest(gpu=1) for group in ("gan", "inversion", "finetune", "attack")}
+    executor = RayExecutor(store.location, plan.sources, resources=alone)  # on the CPU they would ask for none
     result = Reconciler(plan, store, executor, Silent(), Costs()).run(plan.stages(), {})
     assert result.complete
     records = store.records(plan.stages())
@@ -173,7 +175,8 @@ def overlap_on_distinct_gpus(records: list[dict[str, Any]]) -> bool:
 @pytest.mark.usefixtures("fake_gpus")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_what_no_node_can_give_is_refused_at_once(spec: Path, tmp_path: Path) -> None:
-    from grid.ray_executor import InfeasibleError, RayExecutor
+    from grid.placement import InfeasibleError
+    from grid.ray_executor import RayExecutor
     from grid.spec import ResourceRequest
 
     plan: Plan = expand(load_spec(str(spec)))

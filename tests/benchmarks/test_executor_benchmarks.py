@@ -1,0 +1,76 @@
+"""Records of the executor's benchmarks read back as they were written; the aims mean what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import schedule, stage_overhead, stage_record
+from benchmarks.stage_record import Figures, Record, met
+
+REPOSITORY = Path(__file__).parents[2]
+RECORDS = REPOSITORY / "docs" / "results" / "records" / "benchmarks"
+GOOD = Record((Figures(1000, 2.0, 1.0, 10.0, 0.5), Figures(10000, 22.0, 10.0, 100.0, 5.0)))
+
+
+def test_the_aims_of_the_overhead() -> None:
+    fewest, most = GOOD.figures
+    assert GOOD.growth == pytest.approx(1.1)
+    assert met(GOOD)
+    assert not met(Record((fewest, most._replace(found=10.1))))
+    assert not met(Record((fewest, most._replace(ours=31.0, bare=20.0)))), "no longer linear"
+    assert not met(Record((fewest._replace(bare=0.6), most)))
+    assert met(Record((fewest._replace(found=9.0),)))
+
+
+def test_an_overhead_record_is_printed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new" / "record.json"
+    stage_record.write_record(GOOD, path)
+    assert stage_record.read_record(path) == GOOD
+    assert stage_overhead.main(["--from", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "| 10000 | 2.20 ms | 1.00 ms | 2.20 | +100 MiB | 5.0 s |" in said
+    assert "costs 2.2 ms, 2.2 times as much as a bare Ray task that writes it (1.0 ms; 10,000 stages)" in said
+    stage_record.write_record(Record((GOOD.figures[0]._replace(bare=0.1),)), path)
+    assert stage_overhead.main(["--from", str(path)]) == 1
+
+
+def test_a_schedule_record_is_printed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = (schedule.Figures(1, 110.0, 100.0), schedule.Figures(2, 54.0, 60.0))
+    path = tmp_path / "record.json"
+    schedule.write_record(found, 30, path)
+    assert schedule.read_record(path) == found
+    assert schedule.main(["--from", str(path)]) == 0
+    assert "differs from a measured one by +10% on 1 worker and -10% on 2 workers." in capsys.readouterr().out
+    schedule.write_record((found[0]._replace(simulated=121.0),), 30, path)
+    assert schedule.main(["--from", str(path)]) == 1
+
+
+@pytest.mark.parametrize("main", [stage_overhead.main, schedule.main])
+@pytest.mark.parametrize("text", ["", "[]", '{"figures": []}', '{"figures": [{"workers": 1, "stages": 0}]}'])
+def test_what_is_no_record_is_said(main: Any, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    assert main(["--from", str(path)]) == 2
+    assert f"--from {path}" in capsys.readouterr().err
+
+
+def test_bad_counts_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stage_overhead.main(["--stages", "3", "--stages", "20"]) == 2
+    assert "--stages: must be from 10 to 1000000, got 3" in capsys.readouterr().err
+    assert schedule.main(["--spec", "none_such"]) == 2
+    assert schedule.main(["--record", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("name", ["stage_overhead", "schedule"])
+def test_the_docs_say_what_the_record_says(name: str) -> None:
+    path = RECORDS / f"{name}.json"
+    if not path.exists():
+        pytest.skip(f"no measurement is recorded yet: python -m benchmarks.{name} --record FILE")
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    if name == "stage_overhead":
+        assert stage_record.sentence(stage_record.read_record(path)) in readme
+    else:
+        assert schedule.sentence(schedule.read_record(path)) in readme
