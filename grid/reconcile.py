@@ -100,12 +100,12 @@ def missing_stages(
     """(stages to run, damaged key -> reason, records of the done). With `verify` every file is read and hashed."""
     stages = plan.stages()
     records = store.records(stages)
-    damaged = {key: "its done.json is not what was written" for key in stages if store.has_damaged_record(key)}
+    absent = [key for key in stages if key not in records]
+    damaged = dict.fromkeys(store.damaged_records(absent), "its done.json is not what was written")
     if verify:
-        for key, record in records.items():
-            if reason := store.damage(record):
-                damaged[key] = reason
-                store.invalidate(key)
+        for key, reason in store.damages(records.values()).items():
+            damaged[key] = reason
+            store.invalidate(key)
     missing = {key: stage for key, stage in stages.items() if key not in records or key in damaged}
     return missing, damaged, {key: record for key, record in records.items() if key not in damaged}
 

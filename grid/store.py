@@ -10,28 +10,30 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 import socket
-import tempfile
 import threading
 import time
 import uuid
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+from grid.store_cache import CacheError, FileCache, cache_of_environment
 from grid.store_checkpoints import CHECKPOINTS, StoredCheckpoints
 from grid.store_files import StoreError, StoreFiles
+from grid.store_uri import help_for
 from tasks.artifact import Artifact, DamagedArtifactError
 from tasks.data.manifest import file_digest
 
+T = TypeVar("T")
+R = TypeVar("R")
 DONE = "done.json"
 FAILED = "failed.json"
 RUNNING = "running"
 HEARTBEAT_SECONDS = 10.0
 SMALL_BYTES = 1 << 16
+LOCAL_REQUESTS, FAR_REQUESTS = 8, 32  # at a time
 _HAS_PROC = Path("/proc/self").exists()
 _HEARTBEAT_LOST = 4 * HEARTBEAT_SECONDS
 
@@ -42,10 +44,12 @@ class Store:
     def __init__(self, uri: str) -> None:
         self._files = StoreFiles(uri)
         self._verified: set[tuple[str, str]] = set()
-        self._cache: Path | None = None
+        self._cache: FileCache | None = None
         if not self._files.local:
-            self._cache = Path(tempfile.mkdtemp(prefix="decoygrid-"))
-            weakref.finalize(self, shutil.rmtree, self._cache, ignore_errors=True)
+            try:
+                self._cache = cache_of_environment()
+            except CacheError as error:
+                raise StoreError(f"--store {self._files.shown}: {error}") from error
 
     @property
     def location(self) -> str:
@@ -55,20 +59,32 @@ class Store:
     def check_readable(self) -> None:
         """Raise StoreError if the root is there and cannot be listed."""
         try:
-            self._files.names()
+            with self._files.impatient():
+                self._files.names()
         except OSError as error:
-            raise StoreError(f"--store {self._files.uri}: cannot be read ({error})") from error
+            raise StoreError(f"--store {self._files.shown}: cannot be read ({_reason(error)}){self._help}") from error
 
     def check_writable(self) -> None:
         """Raise StoreError unless a file can be written, read and deleted below the root."""
         probe = f".probe-{uuid.uuid4().hex[:8]}"
         try:
-            self._files.write(probe, b"probe")
-            if self._files.read(probe) != b"probe":
-                raise OSError("what was written does not read back")
-            self._files.delete(probe)
+            with self._files.impatient():
+                self._files.write(probe, b"probe")
+                if self._files.read(probe) != b"probe":
+                    raise OSError("what was written does not read back")
+                self._files.delete(probe)
         except OSError as error:
-            raise StoreError(f"--store {self._files.uri}: cannot be written ({error})") from error
+            reason = _reason(error)
+            raise StoreError(f"--store {self._files.shown}: cannot be written ({reason}){self._help}") from error
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return self._files.local
+
+    @property
+    def _help(self) -> str:
+        return "" if self.local else f"; {help_for(self._files.uri)}"
 
     # --- finished stages -------------------------------------------------------------------------------
 
@@ -131,9 +147,25 @@ class Store:
     def records(self, keys: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
         """Records of the finished stages among `keys` (default: all in the store), by key."""
         names = list(keys) if keys is not None else self._keys()
-        with ThreadPoolExecutor(8) as pool:
-            found = pool.map(self.done, names)
+        found = self._each(self.done, names)
         return {key: record for key, record in zip(names, found, strict=True) if record is not None}
+
+    def damaged_records(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that have a `done.json` which is not what was written."""
+        names = list(keys)
+        return [key for key, bad in zip(names, self._each(self.has_damaged_record, names), strict=True) if bad]
+
+    def damages(self, records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        """What is wrong with the files of finished stages, by key. Of a store far away sizes only: what is fetched
+        is hashed when it is used."""
+        listed = list(records)
+        found = self._each(lambda record: self.damage(record, contents=self.local), listed)
+        return {record["key"]: reason for record, reason in zip(listed, found, strict=True) if reason is not None}
+
+    def _each(self, ask: Callable[[T], R], things: list[T]) -> list[R]:
+        """Answers in order, several requests at a time."""
+        with ThreadPoolExecutor(LOCAL_REQUESTS if self.local else FAR_REQUESTS) as pool:
+            return list(pool.map(ask, things))
 
     def find(self, beginning: str) -> list[str]:
         """Keys that begin so."""
@@ -151,7 +183,7 @@ class Store:
 
     def failure_place(self, key: str) -> str:
         """Where a person finds the log of a failed stage."""
-        return f"{self.location}/{key}/{FAILED}"
+        return f"{self._files.root if self.local else self._files.shown}/{key}/{FAILED}"
 
     def beat(self, key: str, attempt: str, who: Mapping[str, Any]) -> None:
         """Say that an attempt is alive; see `running`."""
@@ -207,16 +239,32 @@ class Store:
         if name not in record["files"]:
             raise KeyError(f"{key} has no file {name!r}; it has {sorted(record['files'])}")
         stored = f"{key}/{attempt}/{name}"
-        local = self._files.path(stored) if self._cache is None else self._cache / stored
+        about = record["files"][name]
+        if self._cache is not None:
+            return self._fetch_far(record, name, stored, self._cache)
+        local = self._files.path(stored)
         if (key, f"{attempt}/{name}") in self._verified:
             return local
         try:
-            if self._cache is not None:
-                self._files.download(stored, local)
             digest = file_digest(local)
         except OSError as error:
             raise DamagedArtifactError(key, f"{name} cannot be read ({error})", attempt) from error
-        if digest != record["files"][name]["sha256"]:
+        if digest != about["sha256"]:
+            raise DamagedArtifactError(key, f"{name} has other content than was written (sha256 differs)", attempt)
+        self._verified.add((key, f"{attempt}/{name}"))
+        return local
+
+    def _fetch_far(self, record: Mapping[str, Any], name: str, stored: str, cache: FileCache) -> Path:
+        """A file of a store far away, in the cache. A store that does not answer is an OSError, no damage."""
+        key, attempt, about = record["key"], record["attempt"], record["files"][name]
+        try:
+            local = cache.path(about["sha256"], about["size"], lambda path: self._files.download(stored, path))
+        except FileNotFoundError as error:
+            raise DamagedArtifactError(key, f"{name} cannot be read ({error})", attempt) from error
+        if (key, f"{attempt}/{name}") in self._verified:
+            return local
+        if file_digest(local) != about["sha256"]:
+            cache.forget(about["sha256"])
             raise DamagedArtifactError(key, f"{name} has other content than was written (sha256 differs)", attempt)
         self._verified.add((key, f"{attempt}/{name}"))
         return local
@@ -276,6 +324,11 @@ class Heartbeat:
 def _is_gone(beat: Mapping[str, Any]) -> bool:
     """Whether the process that beat ran on this host and is no more (it was killed)."""
     return beat.get("host") == socket.gethostname() and not Path(f"/proc/{beat.get('pid')}").exists() and _HAS_PROC
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, in a line."""
+    return " ".join(str(error).split())[:400]
 
 
 def new_attempt() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,12 +32,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         root.mkdir()
         below = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
         opener = SimpleNamespace(from_uri=lambda _: (below, "store"))
-        monkeypatch.setattr("grid.store_files.pafs", SimpleNamespace(**{**vars(pafs), "FileSystem": opener}))
+        monkeypatch.setattr("grid.store_uri.pafs", SimpleNamespace(**{**vars(pafs), "FileSystem": opener}))
+        monkeypatch.setenv("DECOYGRID_CACHE", str(tmp_path / "cache"))
         found = Store("other://store")
         assert not found._files.local
         yield found
-        if isinstance(found._cache, tempfile.TemporaryDirectory):  # else it warns when it is collected
-            found._cache.cleanup()
 
 
 def write(store: Store, tmp_path: Path, attempt: str = "one", text: str = "abc", **record: Any) -> dict[str, Any]:
