@@ -116,6 +116,14 @@ def plan(
 
 
 @app.command()
+def data(spec: SpecArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Look at a spec's datasets: who is private and who public, and which pictures cannot be used and why."""
+    from grid.data_report import show_data
+
+    show_data(spec, overrides or [], as_json=as_json)
+
+
+@app.command()
 def status(
     spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, as_json: JsonOption = False
 ) -> None:

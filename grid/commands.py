@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 
 from grid.cli import emit_json
+from grid.data_report import data_lines
 from grid.execution import run_missing
 from grid.expand import expand
 from grid.export import export_records
@@ -99,6 +100,8 @@ def run_spec(
     if _without_time(store.read_document(document_name(plan.name)) or {}) != _without_time(document):
         store.write_document(document_name(plan.name), document)
     check_tracking(tracking)
+    for line in data_lines(plan.findings):
+        say.print(line, markup=False, style="yellow", soft_wrap=True)
     missing, damaged, _ = missing_stages(plan, store, verify=True)
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
     mirror = _mirror(document, store, tracking, private_images)

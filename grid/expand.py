@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,12 @@ def expand(spec: Spec) -> Plan:
     sources: dict[str, Path] = {}
     names: dict[str, str] = {}
     problems: list[Problem] = []
+    findings: dict[str, Mapping[str, tuple[str, ...]]] = {}
     inception = digest_of(spec, spec.inception_weights, sources)
     for choice in spec.datasets:
         catalogue = choice.dataset.catalogue(spec.folder)
         sources.update(catalogue.sources)
+        findings[choice.shown] = catalogue.findings
         for victim in spec.victims:
             world = World(spec, numerics, choice, catalogue, victim, inception, sources)
             try:
@@ -51,7 +54,8 @@ def expand(spec: Spec) -> Plan:
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))  # what is wrong with several victims is said once
     plan = Plan(spec.name, spec.budget, numerics, tuple(rows), sources, spec=_plain_spec(spec), gans=_once(gans))
-    plan = replace(plan, names={key: names.get(key, stage.kind) for key, stage in plan.stages().items()})
+    shown = {key: names.get(key, stage.kind) for key, stage in plan.stages().items()}
+    plan = replace(plan, names=shown, findings=findings)
     if found := leaks(plan):
         raise SpecError(found)
     return plan

@@ -79,6 +79,7 @@ class Plan:
     names: Mapping[str, str] = field(default_factory=dict)  # key -> short display name
     spec: Mapping[str, Any] = field(default_factory=dict)
     gans: tuple[GANEntry, ...] = ()
+    findings: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # per dataset, in its files
 
     def stages(self) -> dict[str, Stage]:
         """Every stage once, upstream first, by key."""

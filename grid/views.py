@@ -13,6 +13,7 @@ from rich.text import Text
 
 from grid.cli import emit_json
 from grid.costs import Costs
+from grid.data_report import data_lines
 from grid.expand import expand
 from grid.places import open_store
 from grid.plan import Plan
@@ -50,6 +51,8 @@ def show_plan(
         return
     console = Console(highlight=False)
     console.print(f"{plan.name}: {len(plan.rows)} rows, {sum(len(row.cells) for row in plan.rows)} cells", markup=False)
+    for line in data_lines(plan.findings):
+        console.print(line, markup=False, style="yellow", soft_wrap=True)
     console.print(_by_group(content["table"]))
     shared = content["stages_without_sharing"]
     console.print(f"{content['stages']} stages (a script without sharing would run {shared})", markup=False)

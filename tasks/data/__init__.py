@@ -13,6 +13,10 @@ DATASETS: Registry[Dataset] = Registry(
     {
         "orl": "tasks.data.orl:Orl",
         "folder": "tasks.data.folder:Folder",
+        "celeba": "tasks.data.celeba:Celeba",
+        "vggface": "tasks.data.vggface:VggFace",
+        "vggface2": "tasks.data.vggface2:VggFace2",
+        "lfw": "tasks.data.lfw:Lfw",
         "synthetic": "tasks.data.synthetic:Synthetic",
     }
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -39,6 +40,8 @@ class Catalogue(NamedTuple):
     manifests: Mapping[str, str]  # per person: digest of the root that the person's pictures lie in
     sources: Mapping[str, Path]  # digest -> root
     channels: Literal[1, 3]
+    findings: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # in the files -> names (findings.py)
+    left_out: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # per person: pictures under another label, too
 
 
 class Dataset(Config):

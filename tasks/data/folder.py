@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from tasks.context import Context
+from tasks.data.archive import opener
 from tasks.data.dataset import (
     Catalogue,
     DataProblemsError,
@@ -20,14 +19,13 @@ from tasks.data.dataset import (
     count_problems,
     picture_problems,
 )
-from tasks.data.manifest import digest_of_files, file_digest
+from tasks.data.inspection import SUFFIXES, Inspector
+from tasks.data.manifest import digest_of_files
 from tasks.data.split import Audience, Part, Picture, Split
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
-_GREY_MODES = {"1", "L", "I;16", "I", "F"}
 _MOST_PROBLEMS = 20
 
 
@@ -42,11 +40,12 @@ class FolderSplit(Split):
     def pictures(self, ctx: Context) -> dict[str, Sequence[Picture]]:
         root = ctx.source(self.manifest)
         found = picture_files(root)
-        content = {path.relative_to(root).as_posix(): file_digest(path) for files in found.values() for path in files}
+        names = [path.relative_to(root).as_posix() for files in found.values() for path in files]
+        content = {name: seen.digest for name, seen in Inspector(root).look(names).items()}
         if (digest := digest_of_files(content)) != self.manifest:
             raise ValueError(f"the pictures in {root} have changed since they were planned: {digest=} {self.manifest=}")
         return {
-            person: [Picture(path.relative_to(root).as_posix(), _opener(path)) for path in found[person]]
+            person: [Picture(path.relative_to(root).as_posix(), opener(path, None)) for path in found[person]]
             for person in self.people
         }
 
@@ -116,9 +115,11 @@ class _Scan:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files = picture_files(root)
-        self.digests = {path: file_digest(path) for files in self.files.values() for path in files}
+        names = {path.relative_to(root).as_posix(): path for files in self.files.values() for path in files}
+        self.seen = {names[name]: seen for name, seen in Inspector(root).look(names).items()}
+        self.digests = {path: seen.digest for path, seen in self.seen.items()}
         self.manifest = digest_of_files({p.relative_to(root).as_posix(): d for p, d in self.digests.items()})
-        self.grey = False
+        self.grey = all(seen.grey for seen in self.seen.values())
 
 
 def picture_files(root: Path) -> dict[str, list[Path]]:
@@ -135,36 +136,12 @@ def _scan(field: str, root: Path, problems: list[Problem]) -> _Scan:
         return _Scan.__new__(_Scan)
     if not scan.files:
         problems.append(Problem(field, f"{root} has no folder of pictures in it; expected {root}/PERSON/PICTURE.jpg"))
-    problems += _decode_all(field, scan)
+    problems += [
+        Problem(field, f"{path} {seen.trouble}; replace or remove it")
+        for path, seen in scan.seen.items()
+        if seen.trouble
+    ]
     return scan
-
-
-def _decode_all(field: str, scan: _Scan) -> list[Problem]:
-    """Decode every picture once; a folder that was found good is remembered by its content."""
-    from PIL import Image
-
-    memory = _memory() / f"{scan.manifest}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or torn: look again
-        scan.grey = bool(json.loads(memory.read_text())["grey"])
-        return []
-    problems, grey = [], True
-    for path in scan.digests:
-        try:
-            with Image.open(path) as image:
-                image.load()
-                grey = grey and image.mode in _GREY_MODES
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            problems.append(Problem(field, f"{path} does not decode as an image ({error}); replace or remove it"))
-    scan.grey = grey
-    if not problems:
-        with contextlib.suppress(OSError):  # a memory that cannot be kept is only slower
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text(json.dumps({"grey": grey}))
-    return problems
-
-
-def _memory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "decoygrid" / "folders"
 
 
 def _overlaps(private: _Scan, public: _Scan) -> list[Problem]:
@@ -200,13 +177,3 @@ def _listable(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _opener(path: Path) -> Callable[[], Image.Image]:
-    def open_picture() -> Image.Image:
-        from PIL import Image, ImageOps
-
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image)
-
-    return open_picture

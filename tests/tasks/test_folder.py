@@ -123,13 +123,13 @@ def test_bright_and_dark_survive_16_bits(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_picture_is_turned_upright_by_its_exif(tmp_path: Path) -> None:
-    from tasks.data.folder import _opener
+    from tasks.data.archive import opener
 
     image = Image.new("RGB", (40, 20), (255, 0, 0))
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    assert _opener(tmp_path / "a.jpg")().size == (20, 40)
+    assert opener(tmp_path / "a.jpg", None)().size == (20, 40)
 
 
 def test_an_empty_class(tmp_path: Path) -> None:
