@@ -60,6 +60,7 @@ class Store:
         """Raise StoreError if the root is there and cannot be listed."""
         try:
             with self._files.impatient():
+                self._files.check_bucket()
                 self._files.names()
         except OSError as error:
             raise StoreError(f"--store {self._files.shown}: cannot be read ({_reason(error)}){self._help}") from error

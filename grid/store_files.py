@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,7 @@ from tasks.data.manifest import file_digest
 __all__ = ["StoreError", "StoreFiles"]
 
 T = TypeVar("T")
+COPIED_AT_ONCE = 8 << 20  # bytes
 
 
 class StoreFiles:
@@ -43,6 +45,12 @@ class StoreFiles:
             yield
         finally:
             self._tries = TRIES
+
+    def check_bucket(self) -> None:
+        """FileNotFoundError if there is no such bucket; in one that is there, a folder is made by writing into it."""
+        bucket = self.root.partition("/")[0]
+        if not self._has_folders and self._do(lambda: self._fs.get_file_info(bucket)).type == pafs.FileType.NotFound:
+            raise FileNotFoundError(f"there is no bucket {bucket!r}")
 
     def path(self, name: str) -> Path:
         """Where a file of this machine is; only for a local root."""
@@ -75,8 +83,9 @@ class StoreFiles:
         return self._do(partial(self._read, name))
 
     def _read(self, name: str) -> bytes:
-        with self._fs.open_input_stream(f"{self.root}/{name}") as stream:
+        with self._fs.open_input_file(f"{self.root}/{name}") as stream:
             data: bytes = stream.read()
+            _check_length(name, len(data), stream.size())
         return data
 
     def write(self, name: str, data: bytes) -> None:
@@ -99,7 +108,12 @@ class StoreFiles:
     def download(self, name: str, path: Path) -> None:
         """Copy a file to this machine."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._do(lambda: pafs.copy_files(f"{self.root}/{name}", str(path), source_filesystem=self._fs))
+        self._do(partial(self._download, name, path))
+
+    def _download(self, name: str, path: Path) -> None:
+        with self._fs.open_input_file(f"{self.root}/{name}") as stream, path.open("wb") as file:
+            shutil.copyfileobj(stream, file, COPIED_AT_ONCE)
+            _check_length(name, file.tell(), stream.size())
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write(name, json.dumps(content, indent=1, sort_keys=True, allow_nan=True).encode())
@@ -140,3 +154,9 @@ class StoreFiles:
         if not self._has_folders:
             return  # an object's name has slashes; there are no folders to be made
         self._fs.create_dir(f"{self.root}/{name}".rsplit("/", 1)[0], recursive=True)
+
+
+def _check_length(name: str, found: int, expected: int) -> None:
+    """OSError for a file of which only a part came: a connection that was cut is not always said."""
+    if found != expected:
+        raise OSError(f"{name}: {found} of {expected} bytes came")

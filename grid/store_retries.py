@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 TRIES = 8
-FEW_TRIES = 5
+FEW_TRIES = 3
 FIRST_PAUSE = 0.2  # seconds; doubled each time
 MOST_PAUSE = 10.0
 # pyarrow has one exception for all; what AWS and Google call it stands in its text.

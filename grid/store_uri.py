@@ -83,6 +83,6 @@ def _s3(shown: str, options: Mapping[str, str]) -> Any:
         connect_timeout=float(os.environ.get("DECOYGRID_CONNECT_SECONDS", CONNECT_SECONDS)),
         request_timeout=float(os.environ.get("DECOYGRID_REQUEST_SECONDS", REQUEST_SECONDS)),
         allow_delayed_open=True,  # a small file is one request, not three
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=1),  # store_retries.py tries again
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=3),  # of a request; store_retries.py: of the whole
         **chosen,
     )

@@ -28,6 +28,7 @@ class FaultyProxy:
     def __init__(self, port: int, seed: int = 0, stall: float = 2.0) -> None:
         self.backend, self.stall = port, stall
         self.met: Counter[str] = Counter()
+        self.paths: list[str] = []  # of all requests, in order
         self.faults = dict(FAULTS)
         self._draw, self._lock = random.Random(seed), threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -72,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         proxy = self.server.proxy
         body = self._body()
+        proxy.paths.append(self.path)
         fault = proxy.fault()
         if fault.startswith("error"):
             self._answer(

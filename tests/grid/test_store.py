@@ -85,6 +85,7 @@ def test_a_store_that_is_empty_or_missing(store: Store) -> None:
 def test_done_is_written_last(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at any upload, nothing is done; and when done.json is written, all it names is there."""
     copy, copied = pafs.copy_files, list[str]()
+    monkeypatch.setattr("grid.store_retries.FIRST_PAUSE", 0.0)
 
     def torn(source: str, *arguments: Any, **named: Any) -> None:
         if len(copied) == 1:

@@ -90,7 +90,7 @@ def test_whatever_is_read_through_a_stumbling_server_is_whole(port: int, bucket:
     with FaultyProxy(port, seed=1, stall=0.1) as proxy:
         proxy.faults["stall"] = 0.0
         far = Store(uri(proxy.port, bucket))
-        for number in range(25):
+        for number in range(10):
             document = {"number": number, "text": "x" * 5000}
             far.write_document("grids/a.json", document)
             assert far.read_document("grids/a.json") == document
@@ -99,17 +99,15 @@ def test_whatever_is_read_through_a_stumbling_server_is_whole(port: int, bucket:
         for name in record["files"]:
             assert artifact.path(name).read_bytes() == (tmp_path / "one" / name).read_bytes()
         assert far.records() == {KEY: record}
-        assert proxy.met.total() - proxy.met[""] >= 10, "there was something to get past"
+        assert proxy.met.total() - proxy.met[""] >= 5, "there was something to get past"
 
 
 def test_a_cut_upload_leaves_nothing_that_counts(port: int, bucket: str, tmp_path: Path) -> None:
     with FaultyProxy(port) as proxy:
         proxy.faults = {"cut before": 1.0}
         far = Store(uri(proxy.port, bucket))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("grid.store_retries.FIRST_PAUSE", 0.0)
-            with pytest.raises(OSError, match=r".+"):
-                write(far, tmp_path)
+        with far._files.impatient(), pytest.raises(OSError, match=r"(?i)connection|network"):
+            write(far, tmp_path)
         proxy.faults = {}
         assert far.done(KEY) is None
         assert far.records() == {}
@@ -122,12 +120,10 @@ def test_a_store_that_is_away_is_not_taken_for_an_empty_one(port: int, bucket: s
         far = Store(uri(proxy.port, bucket))
         far.write_document("searches/mine.json", {"a": 1})
         proxy.faults = {"error 503": 1.0}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("grid.store_retries.FIRST_PAUSE", 0.0)
-            with pytest.raises(OSError, match=r"(?i)slow|503|unavail"):
-                far.read_document("searches/mine.json")
-            with pytest.raises(OSError, match=r".+"):
-                far.records([KEY])
+        with far._files.impatient(), pytest.raises(OSError, match=r"(?i)slow|503|unavail"):
+            far.read_document("searches/mine.json")
+        with far._files.impatient(), pytest.raises(OSError, match=r"(?i)slow|503|unavail"):
+            far.records([KEY])
 
 
 def test_an_object_whose_content_changed_is_found_and_a_torn_record_is_no_record(
@@ -166,11 +162,11 @@ def test_files_come_over_the_network_once_for_all_processes(port: int, bucket: s
         proxy.faults = {}
         write(Store(uri(proxy.port, bucket)), tmp_path)
         Store(uri(proxy.port, bucket)).load(KEY).path("deep/b.bin")
-        proxy.met.clear()
+        proxy.paths.clear()
         again = Store(uri(proxy.port, bucket)).load(KEY)
         local = again.path("deep/b.bin")
         again.path("deep/b.bin")
-        assert proxy.met.total() == 1, "done.json, and no file"
+        assert {path.rpartition("/")[2] for path in proxy.paths} == {"done.json"}, "and no file"
         local.write_bytes(b"damaged")
         whole = Store(uri(proxy.port, bucket)).load(KEY).path("deep/b.bin").read_bytes()
         assert whole == (tmp_path / "one" / "deep" / "b.bin").read_bytes(), "a damaged copy is fetched again"
