@@ -23,7 +23,7 @@ def examine_nodes(store_uri: str | None) -> list[NodeFacts]:
 
     marker = _write_marker(store_uri)
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    look, clock = ray.remote(_examine), ray.remote(time.time)
+    look, clock = ray.remote(_examine), ray.remote(_clock)
     there = {node["NodeID"]: NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes}
     asked = {
         node["NodeID"]: look.options(num_cpus=0, max_retries=0, scheduling_strategy=there[node["NodeID"]]).remote(
@@ -61,6 +61,10 @@ def silent(name: str, error: Exception) -> NodeFacts:
 
 def _examine(store_uri: str | None, marker: str | None, gpus: float) -> NodeFacts:
     return examine(store_uri, marker, gpus=gpus)
+
+
+def _clock() -> float:
+    return time.time()
 
 
 def _completed(facts: NodeFacts, resources: Mapping[str, Any]) -> NodeFacts:

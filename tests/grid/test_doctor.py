@@ -120,6 +120,18 @@ def test_it_loads_neither_ray_nor_torch(tmp_path: Path) -> None:
     assert done.stderr.strip() == "[]"
 
 
+@pytest.mark.ray
+def test_every_node_of_a_real_ray_is_looked_at_by_a_task(tmp_path: Path) -> None:
+    done = decoygrid("doctor", "--address", "local", "--store", "store", "--json", cwd=tmp_path)
+    said = json.loads(done.stdout)
+    (node,) = said["nodes"]
+    assert (node["name"], node["head"], node["silent"]) == (socket.gethostname(), True, None)
+    assert node["object_store"] > 0
+    assert abs(node["skew"]) <= node["skew_error"] + 0.5, "it is the same clock"
+    assert [one for one in said["findings"] if one["what"].startswith(("store", "its clock", "Python"))] == []
+    assert list((tmp_path / "store").iterdir()) == [], "the marker is gone"
+
+
 def test_an_unusable_store_is_an_error_with_its_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert run_doctor(None, store_uri=str(tmp_path / "file"), tracking="none", as_json=False) == 1
