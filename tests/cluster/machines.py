@@ -170,6 +170,6 @@ def over_ssh(machine: Machine, key: Path, command: str) -> subprocess.CompletedP
 
 
 def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
     assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done

@@ -93,8 +93,11 @@ def test_nothing_is_open(cluster: Cluster) -> None:
     done = cluster._replace(environment=without).decoygrid("jobs", "--address", cluster.dashboard)
     assert done.returncode == 2
     assert "it asks for a token, and there is none here" in done.stderr
-    joined = cluster.on_head("RAY_AUTH_TOKEN=wrong timeout 20 python -c \"import ray; ray.init('auto')\"")
+    joined = cluster.on_head(
+        "RAY_AUTH_MODE=disabled RAY_NUM_REDIS_GET_RETRIES=2 python -c \"import ray; ray.init('auto')\""
+    )
     assert joined.returncode != 0
+    assert "InvalidAuthToken" in joined.stderr
 
 
 def test_a_machine_lost_amid_a_grid_changes_no_number(
