@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator
@@ -33,6 +34,7 @@ class DatasetChoice(NamedTuple):
     shown: str
     dataset: Dataset
     place: str
+    victim: Mapping[str, Any] = MappingProxyType({})  # settings of the victim's training for this dataset alone
 
 
 class VictimChoice(NamedTuple):

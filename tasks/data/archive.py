@@ -223,7 +223,7 @@ class ArchiveDataset(Dataset):
         if "\0" in self.root:
             raise DataProblemsError([Problem("root", f"no folder {self.root!r}: a path has no NUL in it")])
         here = Path(self.root).expanduser()
-        found = here if here.is_absolute() or here.exists() else base / here
+        found = base / here if not here.exists() and (base / here).exists() else here
         return (found / self.folder).resolve()
 
     def archive(self, root: Path, findings: Findings) -> ArchiveFiles:
