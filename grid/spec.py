@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from grid.attack_choices import AttackChoice
 from grid.defense_choices import DefenseChoice
 from grid.spec_source import Source
-from tasks.data.dataset import Dataset
+from tasks.data.dataset import Catalogue, Dataset
 from tasks.stage import Config, Group, Role
 
 
@@ -66,6 +66,16 @@ class Spec(NamedTuple):
     resources: Mapping[Group, ResourceRequest]
     inception_weights: str | None
     attacker_role: Role = "attacker"
+    looked: dict[str, Catalogue] | None = None  # what was found by looking at the data, by the dataset's place
+
+    def catalogue(self, choice: DatasetChoice) -> Catalogue:
+        """What a dataset holds, looked at once for a spec. Raises DataProblemsError."""
+        if self.looked is not None and choice.place in self.looked:
+            return self.looked[choice.place]
+        found = choice.dataset.catalogue(self.folder)
+        if self.looked is not None:
+            self.looked[choice.place] = found
+        return found
 
     @property
     def folder(self) -> Path:

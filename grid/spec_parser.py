@@ -82,6 +82,7 @@ class _Parser(ChoiceParser):
             resources=self._resources(),
             inception_weights=self._text("inception_weights", self.content["inception_weights"]),
             attacker_role=self._attacker_role(),
+            looked={},
         )
 
     def _name(self) -> str:

@@ -133,7 +133,7 @@ def _converted(seen: Seen) -> Iterator[str]:
 
 def normal(name: str) -> str:
     """A name in Unicode's composed form: file systems differ in how they store an accent, keys must not."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def manifest_of_pictures(used: Sequence[Used]) -> str:
