@@ -64,14 +64,25 @@ class ChoiceParser:
         found = []
         for place, value in self._items("dataset"):
             entry = parse_entry(value, place, DATASETS, "dataset", self.problems)
+            own = self._own_training(entry.settings.pop("victim", {}), join_place(place, "victim")) if entry else {}
             if entry and (dataset := check_settings(DATASETS[entry.name], entry.settings, place, self.problems)):
                 if not isinstance(dataset, Dataset):
                     raise TypeError(f"{entry.name} is registered as a dataset but is {type(dataset).__name__}")
-                if dataset.size % 32:
-                    self._problem(join_place(place, "size"), f"must be a multiple of 32, got {dataset.size}")
-                found.append(DatasetChoice(entry.shown or entry.name, dataset, place))
+                if dataset.size % 32 and dataset.size != 112:
+                    self._problem(join_place(place, "size"), f"must be a multiple of 32, or 112; got {dataset.size}")
+                found.append(DatasetChoice(entry.shown or entry.name, dataset, place, own))
         self._unique("dataset", [choice.shown for choice in found])
         return tuple(found)
+
+    def _own_training(self, value: object, place: str) -> dict[str, Any]:
+        """How the victim is trained on one dataset: `victim: {batch: 16}` in its entry."""
+        if not isinstance(value, dict):
+            self._problem(place, f"expected a mapping of settings of the victim's training, got {value!r}")
+            return {}
+        for key in sorted({"arch", "width", "weights", "as"} & value.keys()):
+            self._problem(join_place(place, key), "is the same for all datasets; set it under the spec's own `victim`")
+        rest = {key: item for key, item in value.items() if key not in ("arch", "width", "weights", "as")}
+        return self._checked(Classifier, rest, place) or {}
 
     def _victims(self) -> tuple[VictimChoice, ...]:
         found = []

@@ -27,7 +27,7 @@ def data_problems(spec: Spec) -> list[Problem]:
     problems: list[Problem] = []
     for choice in spec.datasets:
         try:
-            catalogue = choice.dataset.catalogue(spec.folder)
+            catalogue = spec.catalogue(choice)
         except DataProblemsError as error:
             problems += [Problem(join_place(choice.place, p.field), p.message) for p in error.problems]
             continue

@@ -23,7 +23,7 @@ def show_data(spec: str, overrides: Sequence[str], *, as_json: bool) -> None:
     problems: list[Problem] = []
     for choice in checked.datasets:
         try:
-            catalogue = choice.dataset.catalogue(checked.folder)
+            catalogue = checked.catalogue(choice)
         except DataProblemsError as error:
             where = (Problem(join_place(choice.place, p.field), p.message) for p in error.problems)
             problems += [Problem(checked.source.place(p.place), p.message) for p in where]

@@ -39,7 +39,7 @@ def expand(spec: Spec) -> Plan:
     findings: dict[str, Mapping[str, tuple[str, ...]]] = {}
     inception = digest_of(spec, spec.inception_weights, sources)
     for choice in spec.datasets:
-        catalogue = choice.dataset.catalogue(spec.folder)
+        catalogue = spec.catalogue(choice)
         sources.update(catalogue.sources)
         findings[choice.shown] = catalogue.findings
         for victim in spec.victims:

@@ -173,7 +173,7 @@ def study_of(spec: Spec, space: Space, seeds: int = 1) -> tuple[Study, SharedWor
     sources: dict[str, Path] = {}
     inception = digest_of(spec, spec.inception_weights, sources)
     dataset = spec.datasets[0]
-    catalogue = dataset.dataset.catalogue(spec.folder)
+    catalogue = spec.catalogue(dataset)
     sources.update(catalogue.sources)
     world = World(spec, resolve_numerics(spec.numerics), dataset, catalogue, spec.victims[0], inception, sources)
     study = Study(world, space, choice, tuple(spec.seeds[:seeds]), gan, attack)

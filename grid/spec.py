@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator
@@ -11,7 +12,7 @@ from pydantic import Field, field_validator
 from grid.attack_choices import AttackChoice
 from grid.defense_choices import DefenseChoice
 from grid.spec_source import Source
-from tasks.data.dataset import Dataset
+from tasks.data.dataset import Catalogue, Dataset
 from tasks.stage import Config, Group, Role
 
 
@@ -37,6 +38,7 @@ class DatasetChoice(NamedTuple):
     shown: str
     dataset: Dataset
     place: str
+    victim: Mapping[str, Any] = MappingProxyType({})  # settings of the victim's training for this dataset alone
 
 
 class VictimChoice(NamedTuple):
@@ -69,6 +71,16 @@ class Spec(NamedTuple):
     inception_weights: str | None
     attacker_role: Role = "attacker"
     timeouts: Mapping[str, float] = {}  # seconds by kind or group of stage
+    looked: dict[str, Catalogue] | None = None  # what was found by looking at the data, by the dataset's place
+
+    def catalogue(self, choice: DatasetChoice) -> Catalogue:
+        """What a dataset holds, looked at once for a spec. Raises DataProblemsError."""
+        if self.looked is not None and choice.place in self.looked:
+            return self.looked[choice.place]
+        found = choice.dataset.catalogue(self.folder)
+        if self.looked is not None:
+            self.looked[choice.place] = found
+        return found
 
     @property
     def folder(self) -> Path:

@@ -86,6 +86,7 @@ class _Parser(ChoiceParser):
             inception_weights=self._text("inception_weights", self.content["inception_weights"]),
             attacker_role=self._attacker_role(),
             timeouts=self._timeouts(),
+            looked={},
         )
 
     def _name(self) -> str:

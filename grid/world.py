@@ -46,6 +46,8 @@ class World:
     sources: dict[str, Path]
 
     def __post_init__(self) -> None:
+        if self.victim.weights is None:
+            self.victim = self.victim._replace(settings={**self.victim.settings, **self.choice.victim})
         self.names: dict[str, str] = {}
         self._called: Counter[str] = Counter()
         self.gans: dict[str, tuple[str, GAN]] = {}

@@ -133,7 +133,7 @@ def _converted(seen: Seen) -> Iterator[str]:
 
 def normal(name: str) -> str:
     """A name in Unicode's composed form: file systems differ in how they store an accent, keys must not."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def manifest_of_pictures(used: Sequence[Used]) -> str:
@@ -223,7 +223,7 @@ class ArchiveDataset(Dataset):
         if "\0" in self.root:
             raise DataProblemsError([Problem("root", f"no folder {self.root!r}: a path has no NUL in it")])
         here = Path(self.root).expanduser()
-        found = here if here.is_absolute() or here.exists() else base / here
+        found = base / here if not here.exists() and (base / here).exists() else here
         return (found / self.folder).resolve()
 
     def archive(self, root: Path, findings: Findings) -> ArchiveFiles:

@@ -26,7 +26,7 @@ PICTURES, IDENTITIES = "img_align_celeba", "identity_CelebA.txt"
 FETCH = (
     "fetch img_align_celeba.zip (1.4 GB, 202,599 pictures) and identity_CelebA.txt (3 MB) from "
     "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and unpack them so that {root}/img_align_celeba/000001.jpg and "
-    "{root}/identity_CelebA.txt exist, as torchvision does; `root:` says where (docs/datasets.md)"
+    "{root}/identity_CelebA.txt exist, as torchvision has them (docs/datasets.md)"
 )
 
 
@@ -38,10 +38,7 @@ class CelebaFiles(ArchiveFiles):
         self._crop = crop
 
     def problems(self) -> list[Problem]:
-        found = missing(self.root, PICTURES, "CelebA pictures", FETCH.format(root=self.root))
-        if not (self.root / IDENTITIES).is_file():
-            text = f"no CelebA identities: {self.root / IDENTITIES} is not there; {FETCH.format(root=self.root)}"
-            found.append(Problem("root", text))
+        found = missing(self.root, [PICTURES, IDENTITIES], "CelebA", FETCH)
         if not found and (self.root / PICTURES / PICTURES).is_dir():
             text = f"the pictures lie one folder too deep, in {self.root / PICTURES / PICTURES}; move them up by one"
             found.append(Problem("root", text))

@@ -49,7 +49,7 @@ class Dataset(Config):
 
     name: ClassVar[str]
 
-    size: int = Field(64, ge=32, le=1024, description="pixels per side; a multiple of 32")
+    size: int = Field(64, ge=32, le=1024, description="pixels per side; a multiple of 32, or 112")
     private_people: People | None = Field(
         None, description="[first, last] positions, counted from 0 in name order, or a list of names"
     )

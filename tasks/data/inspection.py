@@ -48,7 +48,7 @@ class Inspector:
     """Looks at files below one root, several at a time; `look` remembers what it found."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self._root = root, str(root)
         place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
         self._memory = cache_folder() / "pictures" / f"{place}.json"
         self._known: dict[str, list[int | str]] = {}
@@ -92,7 +92,7 @@ class Inspector:
         if row is None:
             return None
         try:
-            if row[:3] == list(_stamp(self.root / name)) and len(row) == 3 + len(Seen._fields):
+            if row[:3] == list(_stamp(f"{self._root}/{name}")) and len(row) == 3 + len(Seen._fields):
                 return Seen(*row[3:])  # type: ignore[arg-type]
         except (OSError, TypeError):
             return None
@@ -145,7 +145,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "decoygrid"
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: Path | str) -> tuple[int, int, int]:
     """Size and the times of the last change of a file's content and of its inode; links are followed."""
-    found = path.stat()
+    found = os.stat(path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -33,7 +33,7 @@ class LfwFiles(PeopleFolders):
         self._crop = crop
 
     def problems(self) -> list[Problem]:
-        return missing(self.root, self.inside, "LFW", FETCH.format(root=self.root, folder=self.inside))
+        return missing(self.root, [self.inside], "LFW", FETCH.replace("{folder}", self.inside))
 
     def gaps(self) -> list[Problem]:
         counts = {person: len(self.entries(person)) for person in self._counts}

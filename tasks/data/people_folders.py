@@ -67,11 +67,13 @@ def picture_names(root: Path, folder: str, findings: Findings) -> list[str]:
     return sorted(found)
 
 
-def missing(root: Path, inside: str, what: str, fetch: str) -> list[Problem]:
-    """The archive is not there: what was looked for, what to fetch, and where to put it."""
-    if (root / inside).is_dir():
+def missing(root: Path, needed: Sequence[str], what: str, fetch: str) -> list[Problem]:
+    """One problem if files or folders of the archive are not there: which, what to fetch, and where to put it."""
+    gone = [str(root / name) for name in needed if not (root / name).exists()]
+    if not gone:
         return []
-    return [Problem("root", f"no {what}: {root / inside} is not there; {fetch}")]
+    text = f"{' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} not there"
+    return [Problem("root", f"no {what}: {text}; {fetch.format(root=root)}")]
 
 
 def incomplete(what: str, names: Sequence[str]) -> Problem:

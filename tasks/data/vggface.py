@@ -38,11 +38,10 @@ class VggFaceFiles(PeopleFolders):
         self._listed: dict[str, list[Entry]] = {}
 
     def problems(self) -> list[Problem]:
-        fetch = FETCH.format(root=self.root)
-        found = missing(self.root, LISTS, "VGG-Face lists", fetch)
-        found += missing(self.root, PICTURES, "VGG-Face pictures", fetch)
+        found = missing(self.root, [LISTS, PICTURES], "VGG-Face", FETCH)
         if not found and not self._lists:
-            found.append(Problem("root", f"no VGG-Face lists: {self.root / LISTS} holds no .txt file; {fetch}"))
+            text = f"no VGG-Face lists: {self.root / LISTS} holds no .txt file; {FETCH.format(root=self.root)}"
+            found.append(Problem("root", text))
         return found
 
     def people(self) -> Sequence[str]:

@@ -28,7 +28,7 @@ class VggFace2Files(PeopleFolders):
         super().__init__(root, findings, PICTURES)
 
     def problems(self) -> list[Problem]:
-        return missing(self.root, PICTURES, "VGG-Face2 pictures", FETCH.format(root=self.root))
+        return missing(self.root, [PICTURES], "VGG-Face2", FETCH)
 
     def gaps(self) -> list[Problem]:
         there = set(self.people())

@@ -50,7 +50,7 @@ class GAN(ComputeStage):
     """A generator and a critic of public images: `generator.safetensors`, `critic.safetensors`."""
 
     group: ClassVar = "gan"
-    sizes: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)  # pixels per side that it can paint
+    sizes: ClassVar[tuple[int, ...]] = (32, 64, 112, 128, 224, 256)  # pixels per side that it can paint
     # What the critic's output means: a score without scale, or the log-odds that an image is real.
     score: ClassVar[Literal["critic", "log_sigmoid"]] = "critic"
 

@@ -1,4 +1,4 @@
-"""Convolutional generator and critic for square images of 32 to 256 pixels."""
+"""Convolutional generator and critic for square images of 32 to 256 pixels, 112 and 224 among them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import math
 
 import torch
 from torch import nn
+
+
+def first_map(size: int) -> tuple[int, int]:
+    """(side of the smallest map, doublings up to `size`): 64 -> (4, 4), 112 -> (7, 4), 224 -> (7, 5)."""
+    side = 7 if size % 7 == 0 else 4
+    return side, int(math.log2(size // side))
 
 
 class LatentGenerator(nn.Module):
@@ -31,14 +37,15 @@ class LatentGenerator(nn.Module):
 
 
 class Generator(LatentGenerator):
-    """z (n, latent_dim) -> images (n, channels, size, size) in [-1, 1]: linear to 4x4, then doubling."""
+    """z (n, latent_dim) -> images (n, channels, size, size) in [-1, 1]: linear to 4x4 (7x7), then doubling."""
 
     def __init__(self, latent_dim: int, channels: int, size: int, width: int) -> None:
         super().__init__()
-        doublings = int(math.log2(size // 4))
+        self.side, doublings = first_map(size)
         depths = [width * 2 ** (doublings - 1 - i) for i in range(doublings)]
         self.top = depths[0]
-        self.project = nn.Sequential(nn.Linear(latent_dim, self.top * 16, bias=False), nn.BatchNorm1d(self.top * 16))
+        start = self.top * self.side**2
+        self.project = nn.Sequential(nn.Linear(latent_dim, start, bias=False), nn.BatchNorm1d(start))
         layers: list[nn.Module] = [nn.ReLU(inplace=True)]
         for inputs, outputs in itertools.pairwise(depths):
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False))
@@ -47,7 +54,7 @@ class Generator(LatentGenerator):
         self.layers = nn.Sequential(*layers)
 
     def paint(self, styles: torch.Tensor) -> torch.Tensor:
-        start = self.project(styles).view(-1, self.top, 4, 4)
+        start = self.project(styles).view(-1, self.top, self.side, self.side)
         out: torch.Tensor = self.layers(start.contiguous(memory_format=torch.channels_last))
         return out
 
@@ -62,11 +69,12 @@ class Critic(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         depth = width
-        for _ in range(int(math.log2(size // 8))):
+        side, halvings = first_map(size)
+        for _ in range(halvings - 1):
             layers += [nn.Conv2d(depth, depth * 2, 4, 2, 1), nn.InstanceNorm2d(depth * 2, affine=True)]
             layers.append(nn.LeakyReLU(0.2))
             depth *= 2
-        layers += [nn.Conv2d(depth, 1, 4), nn.Flatten(0)]
+        layers += [nn.Conv2d(depth, 1, side), nn.Flatten(0)]
         self.score = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -175,11 +175,11 @@ class ToImage(Drawn):
 
 
 class Start(Drawn):
-    """The learned constant from which every image starts: n -> (n, channels, 4, 4)."""
+    """The learned constant from which every image starts: n -> (n, channels, side, side)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        self.constant = nn.Parameter(torch.zeros(1, channels, 4, 4))
+        self.constant = nn.Parameter(torch.zeros(1, channels, side, side))
 
     def draw(self, generator: torch.Generator) -> None:
         self.constant.copy_(normal_like(self.constant, generator))

@@ -10,13 +10,12 @@ deviation, since it has to score an image alone when latents are searched with i
 from __future__ import annotations
 
 import itertools
-import math
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from tasks.gan.networks import LatentGenerator
+from tasks.gan.networks import LatentGenerator, first_map
 from tasks.gan.stylegan_layers import (
     GAIN,
     SLOPE,
@@ -32,13 +31,13 @@ from tasks.gan.stylegan_layers import (
 
 
 def style_layers(size: int) -> int:
-    """Styles that an image of `size` pixels a side takes: two per resolution from 4x4 on, 8 at 32, 14 at 256."""
-    return 2 * int(math.log2(size)) - 2
+    """Styles that an image of `size` pixels a side takes: two per resolution from 4x4 (7x7) on, 8 at 32, 14 at 256."""
+    return 2 * (first_map(size)[1] + 1)
 
 
 def widths(size: int, width: int, most: int) -> list[int]:
-    """Channels at 4x4, 8x8, ... size x size: `width` at the last, doubling towards the first up to `most`."""
-    return [min(most, width * 2**halvings) for halvings in reversed(range(int(math.log2(size)) - 1))]
+    """Channels at 4x4 (7x7), 8x8, ... size x size: `width` at the last, doubling towards the first up to `most`."""
+    return [min(most, width * 2**halvings) for halvings in reversed(range(first_map(size)[1] + 1))]
 
 
 def cross_styles(first: torch.Tensor, second: torch.Tensor, start: torch.Tensor, layers: int) -> torch.Tensor:
@@ -72,11 +71,12 @@ class StyleGenerator(LatentGenerator):
             mapping += [EqualLinear(inputs, style_dim, gain=GAIN, rate=mapping_rate), nn.LeakyReLU(SLOPE)]
         self.mapping = nn.Sequential(*mapping)
         depths = widths(size, width, max_width)
-        self.start = Start(depths[0])
-        convs, outputs = [StyledConv(depths[0], depths[0], style_dim, 4)], [ToImage(depths[0], channels, style_dim)]
+        side, _ = first_map(size)
+        self.start = Start(depths[0], side)
+        convs, outputs = [StyledConv(depths[0], depths[0], style_dim, side)], [ToImage(depths[0], channels, style_dim)]
         for i, (before, after) in enumerate(itertools.pairwise(depths)):
-            convs.append(StyledConv(before, after, style_dim, 8 * 2**i, up=True))
-            convs.append(StyledConv(after, after, style_dim, 8 * 2**i))
+            convs.append(StyledConv(before, after, style_dim, 2 * side * 2**i, up=True))
+            convs.append(StyledConv(after, after, style_dim, 2 * side * 2**i))
             outputs.append(ToImage(after, channels, style_dim))
         self.convs, self.outputs, self.blur = nn.ModuleList(convs), nn.ModuleList(outputs), Blur()
 
@@ -138,7 +138,7 @@ class StyleCritic(nn.Module):
             EqualConv(top, top, 3, gain=GAIN),
             nn.LeakyReLU(SLOPE),
             nn.Flatten(),
-            EqualLinear(top * 16, top, gain=GAIN),
+            EqualLinear(top * first_map(size)[0] ** 2, top, gain=GAIN),
             nn.LeakyReLU(SLOPE),
             EqualLinear(top, 1),
             nn.Flatten(0),

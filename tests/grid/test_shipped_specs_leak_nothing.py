@@ -23,6 +23,7 @@ from tasks.finetune.finetune import Finetune, Pair
 from tasks.inversion.fakes import Fakes
 from tasks.models.classifier import Classifier
 from tasks.stage import Stage
+from tests.grid.archive_specs import on_trees, write_trees
 from tests.grid.specs import planned
 
 EVALUATION = {"evaluate", "accuracy", "distance", "gan_quality"}  # what may see all that is forbidden to others
@@ -83,7 +84,15 @@ def shipped() -> list[str]:
 
 @cache
 def shipped_plan(name: str) -> Plan:
-    return expand(load_spec(name))
+    """Of a spec whose files the user has to fetch: on small trees of their layout."""
+    return expand(load_spec(name, on_trees(name)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def among_trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(write_trees(tmp_path_factory.mktemp("trees")))
+        yield
 
 
 @pytest.mark.parametrize("name", shipped())

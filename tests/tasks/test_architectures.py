@@ -46,7 +46,7 @@ def test_ir50_has_face_evolves_units() -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize(("channels", "size"), [(1, 32), (3, 64), (1, 96)])
+@pytest.mark.parametrize(("channels", "size"), [(1, 32), (3, 64), (1, 96), (3, 112)])
 def test_any_small_size(arch: str, channels: int, size: int) -> None:
     network = build(arch, channels=channels, size=size, classes=5, width=0.0625, dropout=0.1).eval()
     x = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
@@ -68,7 +68,7 @@ def test_every_weight_comes_from_the_generator(arch: str) -> None:
     assert all(torch.equal(t, states[1][name]) for name, t in states[0].items())
 
 
-@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize("size", [32, 64, 112, 128, 224])
 def test_gan_networks_fit_their_size(size: int) -> None:
     z = torch.zeros(3, 8)
     images = Generator(8, 3, size, 4)(z)

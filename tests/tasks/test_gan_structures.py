@@ -131,7 +131,7 @@ def test_after_training_every_image_is_painted_and_judged_alone(lab: Lab, name: 
 
 
 @every_structure
-@pytest.mark.parametrize(("size", "channels"), [(32, 3), (64, 1), (128, 3), (256, 1)])
+@pytest.mark.parametrize(("size", "channels"), [(32, 3), (64, 1), (112, 3), (128, 3), (224, 1), (256, 1)])
 def test_every_size_and_colour(lab: Lab, name: str, size: int, channels: Any) -> None:
     changes = {"size": size, "channels": channels}
     target = Classifier(train=lab.split("train").model_copy(update=changes), arch="ir_small")

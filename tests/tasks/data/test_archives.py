@@ -158,8 +158,12 @@ def test_only_curated_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_download_says_what_to_fetch_and_where_to_put_it(tmp_path: Path, name: str) -> None:
-    text = refused(small(name), tmp_path)
+def test_a_missing_download_says_what_to_fetch_and_where_to_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In the current folder, where a spec's `root: data` is looked for first."""
+    monkeypatch.chdir(tmp_path)
+    text = refused(small(name), tmp_path / "specs")
     assert text.startswith("root: ")
     assert str(tmp_path / "data" / small(name).folder) in text
     assert "fetch" in text
@@ -188,7 +192,7 @@ def test_celebas_own_mishaps(tmp_path: Path) -> None:
     (root / "identity_CelebA.txt").write_text(whole.replace("000002.jpg 2\n", "000002.jpg\n"))
     assert "line 2 of identity_CelebA.txt is not like `000001.jpg 2880`" in refused(small("celeba"), tmp_path)
     (root / "identity_CelebA.txt").unlink()
-    assert "no CelebA identities" in refused(small("celeba"), tmp_path)
+    assert "identity_CelebA.txt is not there; fetch" in refused(small("celeba"), tmp_path)
     (root / "identity_CelebA.txt").write_text(whole)
     (root / "img_align_celeba").rename(tmp_path / "inner")
     (root / "img_align_celeba").mkdir()
