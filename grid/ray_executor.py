@@ -27,6 +27,8 @@ from grid.store import Store
 from tasks.stage import Group, Stage
 
 LOOK_SECONDS = 5.0  # between two looks at the cluster while nothing ends
+QUEUE_SECONDS = 0.1  # of work that waits at the workers: short stages must not wait for the driver
+DEEPEST = 16.0  # stages that wait for a CPU, at most
 HEAD_SECONDS = 30.0  # after which a head that does not answer is gone; Ray itself ends this process after 60
 ACCELERATOR = "ray.io/accelerator-type"  # the label by which Ray knows a node's kind of GPU
 
@@ -71,6 +73,7 @@ class RayExecutor:
         self._task = ray.remote(_run_remotely)
         self._kinds: dict[tuple[Any, ...], Any] = {}
         self._running: dict[Any, _Submitted] = {}
+        self._typical: float | None = None  # seconds of the stages that ended last
         self._looked = self._answered = time.monotonic()
 
     @property
@@ -97,7 +100,8 @@ class RayExecutor:
         return options
 
     def room(self) -> bool:
-        return len(self._running) < self._slots
+        deeper = min(DEEPEST, QUEUE_SECONDS / max(self._typical, 1e-3)) if self._typical is not None else 0.0
+        return len(self._running) < self._slots + int(deeper * self.parallel)
 
     def submit(self, stage: Stage, *, timeout: float | None = None) -> None:
         try:
@@ -113,16 +117,22 @@ class RayExecutor:
 
     def wait(self) -> list[Outcome]:
         while True:
-            references = list(self._running)
-            ended, _ = self._ray.wait(references, num_returns=1, timeout=LOOK_SECONDS)
-            if len(ended) and len(references) > 1:
-                ended, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
+            ended = self._ended()
             if time.monotonic() - self._looked >= LOOK_SECONDS:
                 self._looked = time.monotonic()
                 if self._head_answers():  # of one that does not, Ray's own questions wait for a minute
                     self._look()
             if outcomes := [self._outcome(reference) for reference in ended] or self._overdue():
                 return outcomes
+
+    def _ended(self) -> list[Any]:
+        """What has ended: short stages by the dozen, since each question to Ray costs as much as some of them."""
+        references, found = list(self._running), list[Any]()
+        if self._typical is not None and self._typical < QUEUE_SECONDS:
+            found, _ = self._ray.wait(references, num_returns=1 + len(references) // 2, timeout=QUEUE_SECONDS / 4)
+        if not found:
+            found, _ = self._ray.wait(references, num_returns=1, timeout=LOOK_SECONDS)
+        return list(found)
 
     def close(self) -> None:
         for reference in self._running:
@@ -145,6 +155,9 @@ class RayExecutor:
             return self._lost(key, "worker", "its worker died")
         except errors.RayError as error:
             return self._lost(key, "node", f"its node was lost ({type(error).__name__})", f"{error}\n\n")
+        if outcome.record is not None:
+            seconds = float(outcome.record["seconds"])
+            self._typical = seconds if self._typical is None else 0.8 * self._typical + 0.2 * seconds
         return outcome
 
     def _lost(self, key: str, loss: Loss, error: str, beginning: str = "") -> Outcome:

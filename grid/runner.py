@@ -163,7 +163,7 @@ def _run(
         "seconds": time.monotonic() - clock,
         "resumed_from_step": ctx.resumed_from,
         "peak_memory_bytes": _peak_memory(),
-        "peak_gpu_memory_bytes": _peak_gpu_memory(stage),
+        **({"peak_gpu_memory_bytes": _peak_gpu_memory()} if needs_gpu(stage) else {}),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     return held_on_to(lambda: store.finish(stage.key, attempt, folder, record))
@@ -239,10 +239,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _peak_gpu_memory(stage: Stage) -> int | None:
+def _peak_gpu_memory() -> int | None:
     """The most that tensors took of the GPU; None without one. What the allocator keeps in reserve is no need."""
-    if not needs_gpu(stage):
-        return None
     import torch
 
     return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
