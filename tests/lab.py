@@ -93,6 +93,11 @@ class Lab:
         return Classifier(train=self.split("train"), val=self.split("val"), arch="vgg16_bn", **settings)
 
     @cached_property
+    def sure_victim(self) -> Classifier:
+        """The same, trained until it knows its people on any CPU: how much 15 epochs teach depends on rounding."""
+        return self.victim.model_copy(update={"epochs": 30})
+
+    @cached_property
     def public_classifier(self) -> Classifier:
         """F_C, hardly trained."""
         train = self.split("train", "classifier")

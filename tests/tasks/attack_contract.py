@@ -71,7 +71,7 @@ def raises_the_target_above_chance(lab: Lab, attack: type[Attack]) -> None:
         pytest.skip("does not search")
     confidence = []
     for label in range(CLASSES):
-        table = lab.run(build(lab, attack, label)).table("samples.parquet")
+        table = lab.run(build(lab, attack, label, steps=120)).table("samples.parquet")
         confidence += table.column("target_p").to_pylist()
     assert np.mean(confidence) > 2.5 / CLASSES
 

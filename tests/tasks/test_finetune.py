@@ -155,8 +155,8 @@ def test_many_pairs_are_the_mean_over_labels(lab: Lab) -> None:
 
 def test_the_direction_is_the_papers(lab: Lab) -> None:
     """Private fakes lose the probability of l_t, public fakes gain it."""
-    _, private, _ = tuned(lab, (pair(lab, 2),), beta=0.0, lpri="ce", lr=0.002, steps=6)
-    _, public, _ = tuned(lab, (pair(lab, 2),), alpha=0.0, gamma=0.0, lr=0.002, steps=6)
+    _, private, _ = tuned(lab, (pair(lab, 2),), beta=0.0, lpri="ce", lr=1e-4, steps=6)
+    _, public, _ = tuned(lab, (pair(lab, 2),), alpha=0.0, gamma=0.0, lr=1e-4, steps=6)
     assert private.curves[-1]["p_pri"] < private.curves[0]["p_pri"]
     assert public.curves[-1]["p_pub"] > public.curves[0]["p_pub"]
 

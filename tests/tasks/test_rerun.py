@@ -195,7 +195,7 @@ class Cell:
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.lab, self.folder = lab, folder
         self.stage = rerun(lab)
-        common = {"reference": lab.split("train"), "evaluator": lab.victim, "second": lab.public_classifier}
+        common = {"reference": lab.split("train"), "evaluator": lab.sure_victim, "second": lab.public_classifier}
         self.evaluate = Evaluate(attack=self.stage.first, rerun=self.stage, **common)
         images, labels = lab.split("train").tensors(lab.context(self.evaluate))
         self.faces = {True: images[labels == LABEL][:4], False: images[labels == 0][:4]}
@@ -225,7 +225,7 @@ class Cell:
 @pytest.fixture
 def cell(lab: Lab, tmp_path: Path) -> Cell:
     found = Cell(lab, tmp_path)
-    network = lab.victim.network(lab.context(found.evaluate))
+    network = lab.sure_victim.network(lab.context(found.evaluate))
     assert (predict(network, found.faces[True]).argmax(dim=1) == LABEL).all()
     assert not (predict(network, found.faces[False]).argmax(dim=1) == LABEL).any()
     return found
