@@ -27,7 +27,7 @@ demo: $(VENV)/.installed  ## install, run the ORL grid, print the table (ten min
 	@printf '\nThe picture, the tables and report.html are in results/orl_demo/. For MLflow: make ui\n'
 
 test: $(VENV)/.installed-dev postgresql  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # For one test, which is skipped without it: installed where that needs nobody to be asked, by root of a machine with apt.
 postgresql:
