@@ -42,9 +42,13 @@ class Driver:
         self._proposals, self._store, self._total = proposals, store, total
         self._said, self._changed = said, changed
         self._halving = Halving(goals.directions) if halving else None
+        for trial in ledger.unfinished():
+            if trial["rung"] is not None:
+                self._close(trial["number"], "stopped", rung=trial["rung"])
         self._left = [trial["number"] for trial in ledger.unfinished()]
         self._numbers: dict[str, int] = {}
         self._proposed: set[str] = set()  # tickets that `proposals` waits for
+        self._stops: dict[int, int] = {}  # trial -> the rung at which the rule has just stopped it
         for trial in ledger.trials:
             self._recall(trial)
 
@@ -90,13 +94,18 @@ class Driver:
         number = self._numbers[ticket]
         if self._is_known(number, result):  # it went on from here before; whom it is compared with now may be others
             return True
-        return self._note(self._ledger.trial(number), int(result["rung"]), result)
+        rung = int(result["rung"])
+        goes_on = self._note(self._ledger.trial(number), rung, result)
+        if not goes_on:
+            self._stops[number] = rung
+        return goes_on
 
     def reported(self, ticket: str, result: Mapping[str, Any]) -> None:
         """A trial was measured at a rung; what a lost worker had reported before its retry stands."""
         if "rung" in result and not self._is_known(number := self._numbers[ticket], result):
             metrics = {name: float(result[name]) for name in MEASURED}
-            self._ledger.point(number, result["step"], result["steps"], metrics, result["seconds"])
+            stopped = self._stops.pop(number, None)
+            self._ledger.point(number, result["step"], result["steps"], metrics, result["seconds"], stopped_at=stopped)
             self._changed()
 
     def ended(self, ticket: str, result: Mapping[str, Any] | None = None, error: str | None = None) -> None:
@@ -109,9 +118,7 @@ class Driver:
         error = error or found.get("failed")
         state = "failed" if error else "finished" if found.get("finished") else "stopped"
         rung = int(found["rung"]) if state == "stopped" and "rung" in found else None
-        self._ledger.close(number, state, rung=rung, error=error)
-        if state != "finished":
-            self._forget(trial)
+        self._close(number, state, rung=rung, error=error)
         if ticket in self._proposed:
             self._proposed.discard(ticket)
             self._proposals.tell(ticket, state, trial["metrics"])
@@ -123,6 +130,11 @@ class Driver:
         trial = self._ledger.trial(number)
         if trial["state"] == "failed":
             self._ledger.close(number, "failed", error=error)
+
+    def _close(self, number: int, state: str, *, rung: int | None, error: str | None = None) -> None:
+        self._ledger.close(number, state, rung=rung, error=error)
+        if state != "finished":
+            self._forget(self._ledger.trial(number))
 
     def _is_known(self, number: int, result: Mapping[str, Any]) -> bool:
         """Whether the trial has reported at this step before: Tune tries a trial again whose worker was lost."""

@@ -16,10 +16,16 @@ MOST = 4  # objectives of an exact hypervolume
 def front_of(points: Sequence[Values], directions: Sequence[Direction]) -> list[int]:
     """Positions of the points that no other dominates, in order. Equal points are all on the front.
 
-    a dominates b if it is nowhere worse and somewhere better (Pareto order). O(n^2).
+    a dominates b if it is nowhere worse and somewhere better (Pareto order). n points, f of them on the front: O(n f),
+    since whoever dominates comes before in lexicographic order, and is dominated only if somebody on the front does.
     """
     costs = [_cost(point, directions) for point in points]
-    return [i for i, cost in enumerate(costs) if not any(_dominates(other, cost) for other in costs)]
+    front: list[tuple[float, ...]] = []
+    for cost in sorted(set(costs)):
+        if not any(_dominates(other, cost) for other in front):
+            front.append(cost)
+    on_front = set(front)
+    return [i for i, cost in enumerate(costs) if cost in on_front]
 
 
 def hypervolume(points: Sequence[Values], reference: Values, directions: Sequence[Direction]) -> float:

@@ -154,13 +154,27 @@ class Ledger:
         self.write()
         return self._by_number[number]
 
-    def point(self, number: int, step: int, steps: int, metrics: Mapping[str, float], seconds: float) -> None:
-        """Add what a trial reported at a step that lies behind all it reported before."""
+    def point(
+        self,
+        number: int,
+        step: int,
+        steps: int,
+        metrics: Mapping[str, float],
+        seconds: float,
+        *,
+        stopped_at: int | None = None,
+    ) -> None:
+        """Add what a trial reported at a step that lies behind all it reported before.
+
+        stopped_at: the rung, if the stopping rule ends it there. It is written with the point that it rests on, so
+        that a driver which is killed before `close` does not train on what was stopped.
+        """
         trial = self._by_number[number]
         trial["curve"] = [*trial["curve"], {"step": step, **metrics}]
         trial["metrics"] = dict(metrics)
         trial["steps"] = max(steps, trial["steps"])
         trial["seconds"] += seconds
+        trial["rung"] = stopped_at
         self.write()
 
     def close(self, number: int, state: str, *, rung: int | None = None, error: str | None = None) -> None:

@@ -73,8 +73,16 @@ class Play:
             changed=lambda: None,
         )
 
-    def run(self, values: Callable[[int, int], Mapping[str, Any]], kill_at: tuple[int, int] | None = None) -> list[int]:
-        """Run until there are no more; `values(number, rung)` is what a trial reports. Numbers in order."""
+    def run(
+        self,
+        values: Callable[[int, int], Mapping[str, Any]],
+        kill_at: tuple[int, int] | None = None,
+        die_at: int | None = None,
+    ) -> list[int]:
+        """Run until there are no more; `values(number, rung)` is what a trial reports. Numbers in order.
+
+        kill_at: before a trial reports at a rung. die_at: KeyboardInterrupt between a trial's last report and its end.
+        """
         numbers = []
         while (config := self.driver.next(ticket := f"ticket-{len(numbers)}")) is not None:
             number = int(config["number"])
@@ -89,6 +97,8 @@ class Play:
                 goes_on = self.driver.goes_on(ticket, result)
                 self.driver.reported(ticket, result)
                 if not goes_on or "failed" in result or rung == RUNGS:
+                    if number == die_at:
+                        raise KeyboardInterrupt
                     self.driver.ended(ticket, result)
                     break
         return numbers
@@ -195,6 +205,21 @@ def test_a_killed_driver_loses_nothing_that_was_reported(found: tuple[Study, Spa
     undisturbed.run(better_and_better)
     chosen = [trial["coefficients"] for trial in undisturbed.ledger.trials]
     assert [trial["coefficients"] for trial in second.ledger.trials] == chosen
+
+
+def test_a_driver_that_dies_after_it_stopped_a_trial_does_not_train_it_on(
+    found: tuple[Study, Space], tmp_path: Path
+) -> None:
+    store = Store(str(tmp_path))
+    first = Play(found, store, 3)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(worse_and_worse, die_at=2)
+    left = first.ledger.trial(2)
+    assert (left["state"], len(left["curve"])) == ("running", 1), "its report is there, its end is not"
+    second = Play(found, store, 3)
+    assert second.run(worse_and_worse) == [3]
+    trial = second.ledger.trial(2)
+    assert (trial["state"], trial["rung"], trial["curve"]) == ("stopped", 1, left["curve"])
 
 
 def test_the_stopping_rule_remembers_an_earlier_session(found: tuple[Study, Space], tmp_path: Path) -> None:
