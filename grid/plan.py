@@ -9,6 +9,7 @@ from typing import Any
 
 from grid.problems import Problem
 from tasks.attacks.attack import GeneratorAttack
+from tasks.data.shard import Shard
 from tasks.data.split import Split
 from tasks.gan.gan import GAN
 from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
@@ -188,8 +189,11 @@ def leaks(plan: Plan) -> list[Problem]:
     """
     problems = []
     measuring = (Evaluate, Accuracy, Distance, GANQuality)
+    sides: dict[str, set[str]] = {}
     for key, stage in plan.stages().items():
         for parent in stage.upstream:
+            if isinstance(parent, Shard):
+                problems += _shard_leaks(stage, parent, sides.setdefault(parent.key, set()))
             if isinstance(parent, Classifier) and parent.role == "judge" and not isinstance(stage, GANQuality):
                 problems.append(Problem(key, f"takes the judge {parent.key}, which measures GANs and nothing else"))
             if isinstance(stage, measuring):
@@ -214,6 +218,21 @@ def leaks(plan: Plan) -> list[Problem]:
             text = f"the attacker's GAN is trained on {whose} images, which an attacker does not have"
             problems.append(Problem(key, text))
     return problems
+
+
+def _shard_leaks(stage: Stage, shard: Shard, sides: set[str]) -> list[Problem]:
+    """A shard holds all parts of its people's pictures, so only splits may read it, and those of one side alone.
+
+    sides: of the splits met so far that are made from it; noted there.
+    """
+    if not isinstance(stage, Split):
+        return [Problem(stage.key, f"takes the shard {shard.key}, which only splits may")]
+    if stage.audience != "judge":  # measures GANs, on the public people of both sides
+        sides.add("defender" if stage.audience == "classifier" else stage.audience)
+    if len(sides) < 2:
+        return []
+    text = f"takes the shard {shard.key}, which splits of {' and '.join(sorted(sides))} share"
+    return [Problem(stage.key, text)]
 
 
 def _shared_generators(attack: GeneratorAttack) -> list[str]:
