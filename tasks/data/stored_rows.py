@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.artifact import Artifact
-from tasks.data.shard_files import IMAGES
+from tasks.data.shard_files import IMAGES, INDEX
 
 Pixels = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
+OWN_IMAGES = "images.safetensors"  # of a split that holds them itself
 
 
 class StoredRows:
@@ -55,23 +56,22 @@ class StoredRows:
 
 def split_rows(split: Artifact, load: Callable[[str], Artifact]) -> tuple[StoredRows, Numbers]:
     """The images of a stored split and their labels (n,); `load` gives the artifact of a shard by its key."""
-    index = split.table("index.parquet")
-    labels = index.column("label").to_numpy().astype(np.int64)
-    if "shard" not in index.column_names:
+    from safetensors.numpy import load_file
+
+    try:
+        stored = load_file(split.path(OWN_IMAGES))
+    except KeyError:  # it is made from shards
+        index = split.table(INDEX)
+    else:
+        labels: Numbers = stored["labels"].astype(np.int64)
         here = np.arange(len(labels))
-        return StoredRows([partial(_own_images, split)], np.zeros_like(here), here, mapped=False), labels
+        return StoredRows([lambda: stored["images"]], np.zeros_like(here), here, mapped=False), labels
     keys = index.column("shard").to_pylist()
     numbers: Mapping[str, int] = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     files = [partial(_mapped, load, key) for key in numbers]
     file = np.array([numbers[key] for key in keys], dtype=np.int64)
-    return StoredRows(files, file, index.column("row").to_numpy().astype(np.int64), mapped=True), labels
-
-
-def _own_images(split: Artifact) -> Pixels:
-    from safetensors.numpy import load_file
-
-    images: Pixels = load_file(split.path("images.safetensors"))["images"]
-    return images
+    rows = StoredRows(files, file, index.column("row").to_numpy().astype(np.int64), mapped=True)
+    return rows, index.column("label").to_numpy().astype(np.int64)
 
 
 def _mapped(load: Callable[[str], Artifact], key: str) -> Pixels:
