@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.records import UNREADABLE
 from grid.store import Store
+from tasks.data.stored_rows import split_rows
 
 Pixels = NDArray[np.uint8]  # (c, s, s)
 GridRow = Mapping[str, Any]
@@ -68,11 +69,11 @@ def of_person(store: Store, cell: Mapping[str, Any] | None, split: str, who: str
     if cell is None:
         return None
     try:
-        stored = _read(store, cell[split])
+        images, labels = split_rows(store.load(cell[split]), store.load)
+        places = np.flatnonzero(labels == cell[who])[:1]
+        return images.take(places)[0] if places.size else None
     except UNREADABLE:
         return None
-    places = np.flatnonzero(stored["labels"] == cell[who])
-    return stored["images"][int(places[0])] if places.size else None
 
 
 def _read(store: Store, key: str) -> dict[str, NDArray[Any]]:

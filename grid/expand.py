@@ -130,7 +130,7 @@ class _Rows:
                 world.named(f"private {_what(pair.private)} label {pair.label}{of_seed(seed)}", pair.private)
             if pair.public is not None:
                 world.named(f"public {_what(pair.public)} decoy {pair.decoy}{of_seed(seed)}", pair.public)
-        for stage in found.target.closure().values():
+        for stage in (s for s in found.target.closure().values() if s.group != "data"):
             whose = "" if stage.kind == "fisher" else f" of {shown}{of}"
             world.named(f"{stage.kind.replace('_', ' ')}{whose}{of_seed(seed)}", stage)
         return found

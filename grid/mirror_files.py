@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.artifact import Artifact
+from tasks.data.stored_rows import split_rows
 
 MAX_IMAGES = 64  # in one grid
 LINE_IMAGES = 10  # beside one label
@@ -70,8 +71,8 @@ def private_png(load: Load, lines: Sequence[tuple[str, str, int]]) -> bytes:
     """For each (text, key of a private split, label) a line with the label's private photographs."""
     shown = []
     for text, key, label in lines:
-        split = _tensors(load, key, "images.safetensors")
-        shown.append((text, split["images"][split["labels"] == label][:LINE_IMAGES]))
+        images, labels = split_rows(load(key), load)
+        shown.append((text, images.take(np.flatnonzero(labels == label)[:LINE_IMAGES])))
     return _png(shown)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 from grid.problems import Problem
 from tasks.attacks.attack import GeneratorAttack
+from tasks.data.shard import Shard
 from tasks.data.split import Split
 from tasks.gan.gan import GAN
 from tasks.metrics.evaluate import Accuracy, Distance, Evaluate
 from tasks.metrics.gan_quality import GANQuality
 from tasks.models.classifier import Classifier
-from tasks.stage import Stage
+from tasks.stage import Stage, closure_of
 
 EVALUATORS = ("evaluator", "second_evaluator")
 
@@ -83,11 +86,7 @@ class Plan:
 
     def stages(self) -> dict[str, Stage]:
         """Every stage once, upstream first, by key."""
-        found: dict[str, Stage] = {}
-        for root in self.roots():
-            for key, stage in root.closure().items():
-                found.setdefault(key, stage)
-        return found
+        return closure_of(self.roots())
 
     def roots(self) -> list[Stage]:
         """The stages that nothing in the plan depends on."""
@@ -96,9 +95,11 @@ class Plan:
 
     def without_sharing(self) -> int:
         """How many stages a script would run that makes all that a cell needs anew for each cell."""
-        return sum(
-            len({**cell.evaluate.closure(), **cell.accuracy.closure()}) for row in self.rows for cell in row.cells
-        )
+        needs: dict[str, int] = {}  # by key: what a stage needs, a bit a stage
+        for place, (key, stage) in enumerate(self.stages().items()):
+            needs[key] = reduce(or_, (needs[parent.key] for parent in stage.upstream), 1 << place)
+        cells = (cell for row in self.rows for cell in row.cells)
+        return sum((needs[cell.evaluate.key] | needs[cell.accuracy.key]).bit_count() for cell in cells)
 
     def document(self) -> dict[str, Any]:
         """The plan's rows and cells as plain JSON, by key: what tables, pictures and MLflow are made from."""
@@ -188,8 +189,12 @@ def leaks(plan: Plan) -> list[Problem]:
     """
     problems = []
     measuring = (Evaluate, Accuracy, Distance, GANQuality)
+    sides: dict[str, set[str]] = {}
+    behind: dict[str, list[Stage]] = {}
     for key, stage in plan.stages().items():
         for parent in stage.upstream:
+            if isinstance(parent, Shard):
+                problems += _shard_leaks(stage, parent, sides.setdefault(parent.key, set()))
             if isinstance(parent, Classifier) and parent.role == "judge" and not isinstance(stage, GANQuality):
                 problems.append(Problem(key, f"takes the judge {parent.key}, which measures GANs and nothing else"))
             if isinstance(stage, measuring):
@@ -202,7 +207,7 @@ def leaks(plan: Plan) -> list[Problem]:
                 problems.append(Problem(key, f"takes the {parent.role} {parent.key}, which only evaluation may"))
             if isinstance(parent, measuring):
                 problems.append(Problem(key, f"takes the evaluation {parent.key}: evaluators select nothing"))
-        if isinstance(stage, GeneratorAttack) and (shared := _shared_generators(stage)):
+        if isinstance(stage, GeneratorAttack) and (shared := _shared_generators(stage, behind)):
             text = f"attacks with {', '.join(shared)}, which the target's own defense used; train the attacker's apart"
             problems.append(Problem(key, text))
         if isinstance(stage, GeneratorAttack) and stage.gan.role == "defender":
@@ -216,12 +221,32 @@ def leaks(plan: Plan) -> list[Problem]:
     return problems
 
 
-def _shared_generators(attack: GeneratorAttack) -> list[str]:
-    """Generators (by key, or by the weights that a user gave) that the attack has in common with the defense."""
+def _shard_leaks(stage: Stage, shard: Shard, sides: set[str]) -> list[Problem]:
+    """A shard holds all parts of its people's pictures, so only splits may read it, and those of one side alone.
+
+    sides: of the splits met so far that are made from it; noted there.
+    """
+    if not isinstance(stage, Split):
+        return [Problem(stage.key, f"takes the shard {shard.key}, which only splits may")]
+    if stage.audience != "judge":  # measures GANs, on the public people of both sides
+        sides.add("defender" if stage.audience == "classifier" else stage.audience)
+    if len(sides) < 2:
+        return []
+    text = f"takes the shard {shard.key}, which splits of {' and '.join(sorted(sides))} share"
+    return [Problem(stage.key, text)]
+
+
+def _shared_generators(attack: GeneratorAttack, behind: dict[str, list[Stage]]) -> list[str]:
+    """Generators (by key, or by the weights that a user gave) that the attack has in common with the defense.
+
+    behind: the generators behind each target, by its key; kept there.
+    """
     own, gan = [attack.gan], attack.gan
     while (init := getattr(gan, "init", None)) is not None:
         gan = init
         own.append(gan)
-    used = [stage for stage in attack.target.closure().values() if isinstance(stage, GAN)]
+    target = attack.target
+    if (used := behind.get(target.key)) is None:
+        used = behind[target.key] = [stage for stage in target.closure().values() if isinstance(stage, GAN)]
     identities = {stage.key for stage in used} | {getattr(stage, "weights", stage.key) for stage in used}
     return [gan.key for gan in own if identities & {gan.key, getattr(gan, "weights", gan.key)}]

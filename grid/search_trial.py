@@ -20,6 +20,7 @@ from grid.search_space import Value
 from grid.search_study import Aim, Study
 from grid.store import Store
 from tasks.context import Context
+from tasks.data.split import splits_of
 from tasks.finetune.finetune import Finetune
 from tasks.lazy import lazy
 from tasks.stage import Stage
@@ -238,7 +239,7 @@ def _warm(attack: GMI, load: Callable[[Stage], Context], ctx: Context) -> torch.
 @contextmanager
 def _attacking(attack: GMI, store: Store, sources: Mapping[str, Path]) -> Iterator[Context]:
     """A context in which the attack has what an attacker has: nothing private, nothing of the defender's."""
-    private = [s.key for s in attack.closure().values() if getattr(s, "audience", None) == "private"]
+    private = splits_of(attack, "private")
     ctx = _context(attack, store, sources)
     with ctx.closed_to(private):
         yield ctx

@@ -19,6 +19,7 @@ from grid.shown_settings import gan_settings, plain_fields
 from grid.spec import DatasetChoice, Spec, VictimChoice
 from tasks.data.dataset import Catalogue
 from tasks.data.manifest import file_digest
+from tasks.data.shard import Shard
 from tasks.data.split import Audience, Part, Split
 from tasks.defenses.defense import Defender
 from tasks.gan import GANS
@@ -73,6 +74,9 @@ class World:
         halves["judge"] = self.catalogue.public
         people = self.catalogue.private if audience == "private" else halves[audience]
         made = self.choice.dataset.split(self.catalogue, people, part, audience)
+        for shard in made.upstream:
+            if isinstance(shard, Shard):
+                self.named(f"pictures of {shard.people[0]} to {shard.people[-1]}", shard)
         self._splits[part, audience] = self.named(f"{audience} {part} images", made)
         return made
 

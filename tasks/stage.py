@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
@@ -89,9 +89,7 @@ class Stage(Config):
 
     def closure(self) -> dict[str, Stage]:
         """All stages that this one needs, itself included, upstream first, by key."""
-        found: dict[str, Stage] = {}
-        _collect(self, found)
-        return found
+        return closure_of([self])
 
 
 class ComputeStage(Stage):
@@ -100,6 +98,14 @@ class ComputeStage(Stage):
     seed: int = Field(0, ge=0, description="master seed of every random draw of this stage")
     numerics: Numerics = Field("cpu_fp32", description="device and precision")
     threads: int = Field(1, ge=1, le=256, description="CPU threads; sums are split by it, so it is part of the key")
+
+
+def closure_of(stages: Iterable[Stage]) -> dict[str, Stage]:
+    """All stages that any of these needs, these included, upstream first, by key; each is looked at once."""
+    found: dict[str, Stage] = {}
+    for stage in stages:
+        _collect(stage, found)
+    return found
 
 
 def _plain(value: Any) -> Any:

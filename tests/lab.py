@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,11 @@ class Lab:
         self.store = Store(self.uri)
         self.dataset = Synthetic(size=32, people=2 * CLASSES, per_person=8)
 
-    def run(self, stage: Stage) -> Artifact:
-        """The product of `stage`; what is missing of it and of its upstream is run now."""
+    def run(self, stage: Stage, sources: Mapping[str, Path] | None = None) -> Artifact:
+        """The product of `stage`; what is missing of it and of its upstream is run now. sources: as of a context."""
         for key, needed in stage.closure().items():
             if self.store.done(key) is None:
-                outcome = run_stage(needed, self.uri, {})
+                outcome = run_stage(needed, self.uri, sources or {})
                 assert outcome.error is None, f"{key}: {outcome.error}"
         return self.store.load(stage.key)
 
@@ -75,7 +75,8 @@ class Lab:
     ) -> Context:
         """A context for `stage.run` with an empty folder, which checkpoints whenever the stage lets it."""
         out = Path(tempfile.mkdtemp(dir=self.root))
-        return Context(stage, out, load or self.run, sources=sources, checkpoints=checkpoints, checkpoint_seconds=0.0)
+        load = load or partial(self.run, sources=sources)
+        return Context(stage, out, load, sources=sources, checkpoints=checkpoints, checkpoint_seconds=0.0)
 
     @cached_property
     def catalogue(self) -> Catalogue:

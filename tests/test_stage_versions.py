@@ -25,7 +25,7 @@ def test_no_stage_changed_without_saying_so(now: Lock) -> None:
 
 def test_every_stage_is_locked(now: Lock) -> None:
     known = {"classifier", "given_classifier", "wgan", "fakes", "fisher", "finetune", "gmi", "privacy"}
-    assert known | {"evaluate", "accuracy", "distance", "orl_split", "folder_split"} <= set(now["stages"])
+    assert known | {"evaluate", "accuracy", "distance", "orl_split", "folder_shard"} <= set(now["stages"])
 
 
 def test_the_closure_follows_lazy_and_type_checking_imports() -> None:

@@ -114,8 +114,8 @@ def _train(stage: Decoder, ctx: Context, network: DecoderNetwork, images: torch.
 
 def record_predictions(stage: ObservedPredictions, ctx: Context) -> Metrics:
     """Write predictions.safetensors: the target's confidences for the private images, and their labels."""
-    images, labels = stage.data.tensors(ctx)
+    images, labels = stage.data.images(ctx)
     predictions = predict(stage.target.network(ctx), images).softmax(dim=1)
-    product = {"predictions": predictions.contiguous(), "labels": labels.contiguous()}
+    product = {"predictions": predictions.contiguous(), "labels": labels.cpu().contiguous()}
     save_file(product, ctx.out / "predictions.safetensors")
     return {"images": float(len(images))}

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tasks.attacks.oracle import oracle
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
+from tasks.data.split import splits_of
 from tasks.models.training import predict
 from tasks.models.wrapped_network import unwrapped
 from tasks.stage import Metrics, Stage
@@ -94,7 +95,7 @@ def attack_and_score(stage: Attack, ctx: Context) -> Metrics:
 
 def _invert(stage: Attack, ctx: Context) -> Inverted:
     """Run the attack with the access that its type says."""
-    private = [s.key for s in stage.closure().values() if getattr(s, "audience", None) in ("private", "defender")]
+    private = splits_of(stage, "private", "defender")
     if stage.access == "white_box":
         network = stage.target.network(ctx)
         with ctx.closed_to(private):

@@ -9,14 +9,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tasks.data.archive import (
-    ArchiveDataset,
-    ArchiveFiles,
-    ArchiveSplit,
-    Box,
-    Entry,
-    centre_box,
-)
+from tasks.data.archive import ArchiveDataset, ArchiveShard
+from tasks.data.archive_files import ArchiveFiles, Box, Entry, centre_box
 from tasks.data.dataset import Problem
 from tasks.data.findings import Findings
 from tasks.data.inspection import Seen
@@ -95,10 +89,10 @@ class CelebaFiles(ArchiveFiles):
         return dict(sorted(found.items()))
 
 
-class CelebaSplit(ArchiveSplit):
-    """A split of CelebA."""
+class CelebaShard(ArchiveShard):
+    """A shard of CelebA."""
 
-    kind: ClassVar = "celeba_split"
+    kind: ClassVar = "celeba_shard"
     version: ClassVar = 1
 
     crop: int = Field(108, ge=0, description="side of the centre square that is cut out; 0: the largest")
@@ -112,12 +106,12 @@ class Celeba(ArchiveDataset):
 
     name: ClassVar = "celeba"
     folder: ClassVar = "celeba"
-    split_kind: ClassVar = CelebaSplit
+    shard_kind: ClassVar = CelebaShard
 
     crop: int = Field(108, ge=0, le=178, description="side of the centre square that is cut out; 0: the largest")
 
     def archive(self, root: Path, findings: Findings) -> ArchiveFiles:
         return CelebaFiles(root, findings, self.crop)
 
-    def split_fields(self) -> dict[str, object]:
+    def shard_fields(self) -> dict[str, object]:
         return {"crop": self.crop}

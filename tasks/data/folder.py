@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.context import Context
-from tasks.data.archive import opener
 from tasks.data.dataset import (
     Catalogue,
     DataProblemsError,
@@ -19,35 +17,33 @@ from tasks.data.dataset import (
     count_problems,
     picture_problems,
 )
-from tasks.data.inspection import SUFFIXES, Inspector
+from tasks.data.findings import Findings
+from tasks.data.inspection import SUFFIXES, Inspector, read
 from tasks.data.manifest import digest_of_files
-from tasks.data.split import Audience, Part, Picture, Split
-
-if TYPE_CHECKING:
-    pass
+from tasks.data.shard import Decoded, Shard, manifest_of
+from tasks.data.sharded_split import ShardedSplit, shard_runs, shards_of
+from tasks.data.split import Audience, Part, Split
 
 _MOST_PROBLEMS = 20
 
 
-class FolderSplit(Split):
-    """A split of a folder, keyed by the folder's content."""
+class FolderShard(Shard):
+    """A shard of a folder's people."""
 
-    kind: ClassVar = "folder_split"
+    kind: ClassVar = "folder_shard"
     version: ClassVar = 1
 
-    manifest: str = Field(description="digest of all pictures below the root; where the root lies is in no key")
+    def decode(self, root: Path, findings: Findings) -> Iterator[tuple[str, Iterator[Decoded]]]:
+        for person in self.people:
+            yield person, self._decoded(root, person)
 
-    def pictures(self, ctx: Context) -> dict[str, Sequence[Picture]]:
-        root = ctx.source(self.manifest)
-        found = picture_files(root)
-        names = [path.relative_to(root).as_posix() for files in found.values() for path in files]
-        content = {name: seen.digest for name, seen in Inspector(root).look(names).items()}
-        if (digest := digest_of_files(content)) != self.manifest:
-            raise ValueError(f"the pictures in {root} have changed since they were planned: {digest=} {self.manifest=}")
-        return {
-            person: [Picture(path.relative_to(root).as_posix(), opener(path, None)) for path in found[person]]
-            for person in self.people
-        }
+    def _decoded(self, root: Path, person: str) -> Iterator[Decoded]:
+        for path in pictures_of(root / person):
+            name = path.relative_to(root).as_posix()
+            seen, image = read(path)
+            if image is None:
+                raise ValueError(f"the pictures in {root} have changed since they were planned: {name} {seen.trouble}")
+            yield Decoded(name, name, seen.digest, seen.digest, image)
 
 
 class Folder(Dataset):
@@ -76,14 +72,15 @@ class Folder(Dataset):
         problems += picture_problems(self, counts, private, {p: field for field, s in scans.items() for p in s.files})
         if problems:
             raise DataProblemsError(_first(problems))
-        manifests = {person: scan.manifest for scan in scans.values() for person in scan.files}
-        sources = {scan.manifest: roots[field] for field, scan in scans.items()}
+        manifests = {person: digest for scan in scans.values() for person, digest in scan.manifests().items()}
+        where = {person: roots[field] for field, scan in scans.items() for person in scan.files}
         channels: Literal[1, 3] = self.channels or (1 if all(scan.grey for scan in scans.values()) else 3)
+        sources = {manifest_of(manifests, run): where[run[0]] for run in shard_runs(private, public, counts)}
         return Catalogue(private, public, counts, manifests, sources, channels)
 
     def split(self, catalogue: Catalogue, people: tuple[str, ...], part: Part, audience: Audience) -> Split:
-        manifest = catalogue.manifests[people[0]]
-        return FolderSplit(people=people, manifest=manifest, **self.common(catalogue, part, audience))
+        shards = shards_of(FolderShard, catalogue, people, size=self.size)
+        return ShardedSplit(people=people, shards=shards, **self.common(catalogue, part, audience))
 
     def _roots(self, base: Path) -> dict[str, Path]:
         given = {field: value for field in ("root", "private", "public") if (value := getattr(self, field)) is not None}
@@ -110,7 +107,7 @@ class Folder(Dataset):
 
 
 class _Scan:
-    """One root: people -> picture paths, content digest, whether all is grey."""
+    """One root: people -> picture paths, content digests, whether all is grey."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -118,14 +115,25 @@ class _Scan:
         names = {path.relative_to(root).as_posix(): path for files in self.files.values() for path in files}
         self.seen = {names[name]: seen for name, seen in Inspector(root).look(names).items()}
         self.digests = {path: seen.digest for path, seen in self.seen.items()}
-        self.manifest = digest_of_files({p.relative_to(root).as_posix(): d for p, d in self.digests.items()})
         self.grey = all(seen.grey for seen in self.seen.values())
+
+    def manifests(self) -> dict[str, str]:
+        """Person -> digest of the names and contents of the person's pictures."""
+        return {
+            person: digest_of_files({path.relative_to(self.root).as_posix(): self.digests[path] for path in files})
+            for person, files in self.files.items()
+        }
 
 
 def picture_files(root: Path) -> dict[str, list[Path]]:
     """Person -> pictures in name order; a person is a folder, a picture a file with an image's suffix."""
     people = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return {p.name: sorted(f for f in p.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()) for p in people}
+    return {p.name: pictures_of(p) for p in people}
+
+
+def pictures_of(person: Path) -> list[Path]:
+    """The pictures in a person's folder, in name order."""
+    return sorted(f for f in person.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
 
 
 def _scan(field: str, root: Path, problems: list[Problem]) -> _Scan:

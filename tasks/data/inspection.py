@@ -17,7 +17,10 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 GREY_MODES = frozenset({"1", "L", "I;16", "I", "F"})
@@ -25,6 +28,7 @@ RACY_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT)
 _VERSION = 1
 _AT_A_TIME, _SAVE_SECONDS = 1024, 20.0
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
+_DIGEST = 3  # its place in what is remembered of a file, behind the stamp
 _TURNED, _SIDEWAYS = range(2, 9), range(5, 9)
 
 
@@ -45,17 +49,17 @@ class Seen(NamedTuple):
 
 
 class Inspector:
-    """Looks at files below one root, several at a time; `look` remembers what it found."""
+    """Looks at files below one root, several at a time; `look` remembers what it found, in `known` by name."""
 
     def __init__(self, root: Path) -> None:
         self.root, self._root = root, str(root)
         place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
         self._memory = cache_folder() / "pictures" / f"{place}.json"
-        self._known: dict[str, list[int | str]] = {}
+        self.known: dict[str, list[int | str]] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or torn: anew
             content = json.loads(self._memory.read_text(encoding="utf-8"))
             if content["version"] == _VERSION:
-                self._known = dict(content["files"])
+                self.known = dict(content["files"])
 
     def look(self, names: Iterable[str]) -> dict[str, Seen]:
         """Name -> what the file holds, in the order given. A file that cannot be read is in trouble, not an error."""
@@ -83,12 +87,12 @@ class Inspector:
 
     def _keep(self, name: str, seen: Seen, stamp: tuple[int, int, int] | None) -> None:
         if stamp is None:
-            self._known.pop(name, None)
+            self.known.pop(name, None)
         else:
-            self._known[name] = [*stamp, *seen]
+            self.known[name] = [*stamp, *seen]
 
     def _remembered(self, name: str) -> Seen | None:
-        row = self._known.get(name)
+        row = self.known.get(name)
         if row is None:
             return None
         try:
@@ -108,11 +112,11 @@ class Inspector:
             seen = inspect(data)
             settled = before == _stamp(path) and all(now - stamp > RACY_NS for stamp in before[1:])
         except OSError as error:
-            return Seen("", f"cannot be read: {error.strerror or error}"), None
+            return unreadable(error), None
         return seen, before if settled else None
 
     def _save(self) -> None:
-        content = {"version": _VERSION, "root": str(self.root), "files": self._known}
+        content = {"version": _VERSION, "root": str(self.root), "files": self.known}
         with contextlib.suppress(OSError):  # a memory that cannot be kept is only slower
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._memory.parent, suffix=".part")
@@ -123,21 +127,47 @@ class Inspector:
 
 def inspect(data: bytes) -> Seen:
     """What the bytes of a file hold; a picture is decoded whole, since a truncated one has a good header."""
-    from PIL import Image, UnidentifiedImageError
+    return decode(data)[0]
+
+
+def decode(data: bytes) -> tuple[Seen, Image.Image | None]:
+    """What the bytes of a file hold, and the picture, turned upright; None where there is trouble."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     digest = hashlib.sha256(data).hexdigest()
     if not data:
-        return Seen(digest, "is empty (0 bytes)")
+        return Seen(digest, "is empty (0 bytes)"), None
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             turn = image.getexif().get(_ORIENTATION, 1)
             width, height = (image.height, image.width) if turn in _SIDEWAYS else image.size
-            return Seen(digest, "", image.mode, width, height, turn in _TURNED)
+            seen = Seen(digest, "", image.mode, width, height, turn in _TURNED)
+            return seen, ImageOps.exif_transpose(image) if seen.turned else image
     except UnidentifiedImageError:
-        return Seen(digest, "does not decode as an image (of no known format)")
+        return Seen(digest, "does not decode as an image (of no known format)"), None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
-        return Seen(digest, "does not decode as an image (truncated or damaged)")
+        return Seen(digest, "does not decode as an image (truncated or damaged)"), None
+
+
+def read(path: Path) -> tuple[Seen, Image.Image | None]:
+    """The same of a file, which is opened once; one that cannot be read is in trouble, not an error."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return unreadable(error), None
+    return decode(data)
+
+
+def unreadable(error: OSError) -> Seen:
+    """A file that cannot be read."""
+    return Seen("", f"cannot be read: {error.strerror or error}")
+
+
+def last_seen(root: Path, names: Iterable[str]) -> dict[str, str]:
+    """Name -> content digest of those files below a root that this machine remembers, changed since or not."""
+    known = Inspector(root).known
+    return {name: str(known[name][_DIGEST]) for name in names if name in known}
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.data.archive import ArchiveDataset, ArchiveFiles, ArchiveSplit, Box, Entry, centre_box, normal
+from tasks.data.archive import ArchiveDataset, ArchiveShard
+from tasks.data.archive_files import ArchiveFiles, Box, Entry, centre_box, normal
 from tasks.data.dataset import Problem
 from tasks.data.findings import Findings
 from tasks.data.inspection import Seen
@@ -61,10 +62,10 @@ class LfwFiles(PeopleFolders):
         return found
 
 
-class LfwSplit(ArchiveSplit):
-    """A split of LFW."""
+class LfwShard(ArchiveShard):
+    """A shard of LFW."""
 
-    kind: ClassVar = "lfw_split"
+    kind: ClassVar = "lfw_shard"
     version: ClassVar = 1
 
     images: Images = Field("deepfunneled", description="how the pictures were aligned")
@@ -79,7 +80,7 @@ class Lfw(ArchiveDataset):
 
     name: ClassVar = "lfw"
     folder: ClassVar = "lfw-py"
-    split_kind: ClassVar = LfwSplit
+    shard_kind: ClassVar = LfwShard
 
     labels: int = Field(150, ge=2, description="private people, if private_people does not name them")
     public: int = Field(150, ge=3, description="public people, defender's and attacker's together (paper protocol)")
@@ -90,5 +91,5 @@ class Lfw(ArchiveDataset):
     def archive(self, root: Path, findings: Findings) -> ArchiveFiles:
         return LfwFiles(root, findings, self.images, self.crop)
 
-    def split_fields(self) -> dict[str, object]:
+    def shard_fields(self) -> dict[str, object]:
         return {"images": self.images, "crop": self.crop}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tasks.data.archive import ArchiveFiles, Entry, normal
+from tasks.data.archive_files import ArchiveFiles, Entry, normal
 from tasks.data.dataset import Problem
 from tasks.data.findings import Findings
 from tasks.data.inspection import SUFFIXES

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from tasks.data.archive import ArchiveDataset, ArchiveFiles, Sifted, Used, sift
+from tasks.data.archive import ArchiveDataset
+from tasks.data.archive_files import ArchiveFiles, Sifted, Used, sift
 from tasks.data.dataset import DataProblemsError, Problem
 from tasks.data.findings import Findings
 from tasks.data.inspection import Inspector

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from tasks.data import images as imaging
+    from tasks.data import stored_images
+    from tasks.data.stored_images import StoredImages
 else:
     imaging = lazy("tasks.data.images")
+    stored_images = lazy("tasks.data.stored_images")
+
+P = TypeVar("P")
 
 Part = Literal["train", "val", "test", "all"]
 Audience = Literal["private", "defender", "attacker", "classifier", "judge"]
@@ -63,7 +68,7 @@ class Split(Stage):
         imaging.write_split(ctx.out, chosen, people=self.people, size=self.size, channels=self.channels)
         return {"images": float(len(chosen)), "labels": float(len(self.people))}
 
-    def deal(self, person: str, pictures: Sequence[Picture]) -> list[Picture]:
+    def deal(self, person: str, pictures: Sequence[P]) -> list[P]:
         """This split's share of one person's pictures, in name order."""
         order = list(range(len(pictures)))
         digest = hashlib.sha256(f"{self.seed}/{person}".encode()).digest()
@@ -77,6 +82,17 @@ class Split(Stage):
         }[self.part]
         return [pictures[i] for i in sorted(share)]
 
+    def images(self, ctx: Context) -> tuple[StoredImages, torch.Tensor]:
+        """For a dependant: images (n, c, s, s) that are read by rows, as float in [-1, 1] on the device of `ctx`, and
+        labels (n,) int64 there."""
+        return stored_images.open_split(self, ctx)
+
     def tensors(self, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """For a dependant: images (n, c, s, s) float in [-1, 1] and labels (n,) int64, on the CPU."""
-        return imaging.read_split(ctx.load(self))
+        """For a dependant that needs them all at once: images (n, c, s, s) float in [-1, 1], labels; on the CPU."""
+        return stored_images.read_split(self, ctx)
+
+
+def splits_of(stage: Stage, *audiences: Audience) -> set[str]:
+    """Keys of all that a stage's splits of these audiences are made of, themselves included."""
+    splits = (s for s in stage.closure().values() if isinstance(s, Split) and s.audience in audiences)
+    return {key for split in splits for key in split.closure()}

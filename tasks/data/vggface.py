@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.data.archive import ArchiveDataset, ArchiveFiles, ArchiveSplit, Box, Entry, UnusableError
+from tasks.data.archive import ArchiveDataset, ArchiveShard
+from tasks.data.archive_files import ArchiveFiles, Box, Entry, UnusableError
 from tasks.data.dataset import Problem
 from tasks.data.findings import Findings
 from tasks.data.inspection import Seen
@@ -98,10 +99,10 @@ class VggFaceFiles(PeopleFolders):
         return found
 
 
-class VggFaceSplit(ArchiveSplit):
-    """A split of VGG-Face."""
+class VggFaceShard(ArchiveShard):
+    """A shard of VGG-Face."""
 
-    kind: ClassVar = "vggface_split"
+    kind: ClassVar = "vggface_shard"
     version: ClassVar = 1
 
     face: Face = Field("box", description="what is cut out: the box of the list, or nothing")
@@ -116,7 +117,7 @@ class VggFace(ArchiveDataset):
 
     name: ClassVar = "vggface"
     folder: ClassVar = "vggface"
-    split_kind: ClassVar = VggFaceSplit
+    shard_kind: ClassVar = VggFaceShard
 
     face: Face = Field("box", description="`box`: the face is cut out by the list's box; `whole`: pictures are faces")
     curated: bool = Field(False, description="only pictures of the final, curated dataset (the list's last column)")
@@ -124,5 +125,5 @@ class VggFace(ArchiveDataset):
     def archive(self, root: Path, findings: Findings) -> ArchiveFiles:
         return VggFaceFiles(root, findings, self.face, self.curated)
 
-    def split_fields(self) -> dict[str, object]:
+    def shard_fields(self) -> dict[str, object]:
         return {"face": self.face, "curated": self.curated}

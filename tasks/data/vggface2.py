@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from tasks.data.archive import ArchiveDataset, ArchiveFiles, ArchiveSplit, Entry
+from tasks.data.archive import ArchiveDataset, ArchiveShard
+from tasks.data.archive_files import ArchiveFiles, Entry
 from tasks.data.dataset import Problem
 from tasks.data.findings import Findings
 from tasks.data.people_folders import PeopleFolders, incomplete, missing
@@ -71,10 +72,10 @@ class VggFace2Files(PeopleFolders):
         return found
 
 
-class VggFace2Split(ArchiveSplit):
-    """A split of VGG-Face2."""
+class VggFace2Shard(ArchiveShard):
+    """A shard of VGG-Face2."""
 
-    kind: ClassVar = "vggface2_split"
+    kind: ClassVar = "vggface2_shard"
     version: ClassVar = 1
 
     def files(self, root: Path, findings: Findings) -> ArchiveFiles:
@@ -86,7 +87,7 @@ class VggFace2(ArchiveDataset):
 
     name: ClassVar = "vggface2"
     folder: ClassVar = "vggface2"
-    split_kind: ClassVar = VggFace2Split
+    shard_kind: ClassVar = VggFace2Shard
 
     def archive(self, root: Path, findings: Findings) -> ArchiveFiles:
         return VggFace2Files(root, findings)

@@ -52,12 +52,13 @@ class Photographs(Samples):
         return self
 
     def run(self, ctx: Context) -> Metrics:
-        images, labels = self.data.tensors(ctx)
+        images, labels = self.data.images(ctx)
         own = (labels == self.label).nonzero().flatten()
         draws = ctx.generator("photographs")
         rounds = -(-self.count // len(own))
         rows = torch.cat([own[torch.randperm(len(own), generator=draws)] for _ in range(rounds)])[: self.count]
-        safetensors.save_file({"images": pixels.to_uint8(images[rows]).contiguous()}, ctx.out / "images.safetensors")
+        chosen = pixels.to_uint8(images[rows]).cpu().contiguous()
+        safetensors.save_file({"images": chosen}, ctx.out / "images.safetensors")
         return {"photographs": float(len(own))}
 
     def images(self, ctx: Context) -> torch.Tensor:

@@ -15,9 +15,11 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+from tasks.data.stored_images import Images
+
 
 def fisher_diagonal(
-    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, chunk: int = 16
+    network: nn.Module, images: Images, labels: torch.Tensor, chunk: int = 16
 ) -> dict[str, torch.Tensor]:
     """Diagonal Fisher of the parameters that require a gradient, by name: mean over samples of the SQUARED
     per-sample gradient of log p(y | x), not the square of the mean gradient.

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from tasks.checkpoint import TrainingState
 from tasks.context import Context
+from tasks.data.stored_images import Images
 from tasks.finetune.ewc import consolidate, ewc_penalty, fisher_diagonal, normalise_fisher, sampled_labels
 from tasks.finetune.losses import defense_objective, private_loss, public_loss
 from tasks.models.architectures import Network
@@ -27,10 +28,11 @@ LOG_EVERY = 5
 def compute_fisher(stage: Fisher, ctx: Context) -> Metrics:
     """Write fisher.safetensors: a tensor per parameter, normalised to mean 1 over all of them."""
     network = stage.model.network(ctx)
-    images, labels = (t.to(ctx.device) for t in stage.data.tensors(ctx))
+    stored, labels = stage.data.images(ctx)
+    images: Images = stored
     if stage.augmented:
         changes = ctx.generator("augment")
-        images = torch.cat([augment(images, changes) for _ in range(stage.augmented)])
+        images = torch.cat([augment(stored[:], changes) for _ in range(stage.augmented)])
         labels = labels.repeat(stage.augmented)
     if stage.labels == "sampled":
         labels = sampled_labels(predict(network, images), ctx.generator("labels")).to(ctx.device)
@@ -138,16 +140,16 @@ class _Batches:
                 self._pools.append(pair.private.images(ctx))
             if stage.beta > 0 and pair.public is not None:
                 self._pools.append(pair.public.images(ctx))
-        self._train = stage.train.tensors(ctx) if stage.replay > 0 and stage.train is not None else None
+        self._train = stage.train.images(ctx) if stage.replay > 0 and stage.train is not None else None
 
     def next(self) -> tuple[torch.Tensor, list[int]]:
         """All images of one step (n, c, s, s) and how many belong to each part."""
-        parts = [pool[self._rows(len(pool), self._stage.batch)] for pool in self._pools]
+        parts = [pool[self._rows(len(pool), self._stage.batch)].to(self._device) for pool in self._pools]
         if self._train is not None:
             rows = self._rows(len(self._train[0]), self._stage.replay_batch)
             parts.append(self._train[0][rows])
-            self.labels = self._train[1][rows].to(self._device)
-        images = torch.cat(parts).to(self._device)
+            self.labels = self._train[1][rows]
+        images = torch.cat(parts)
         images = augment(images, self._draws) if self._stage.augment else images
         return images.contiguous(memory_format=torch.channels_last), [len(part) for part in parts]
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from tasks.data.stored_images import Images
 from tasks.gan.conditional_networks import Trunk
 from tasks.gan.inversion_losses import realness
 from tasks.models.initialise import initialise
@@ -102,9 +103,9 @@ class InversionCritic(nn.Module):
         return features, logits
 
     @torch.no_grad()
-    def settle(self, images: torch.Tensor, generator: torch.Generator) -> None:
+    def settle(self, images: Images, generator: torch.Generator) -> None:
         """Choose the reference among real images (n, c, s, s), at random; with too few, some stand in it twice."""
         wanted = len(self.similar.reference)
         order = torch.randperm(len(images), generator=generator)
-        rows = order.repeat(math.ceil(wanted / len(images)))[:wanted].to(images.device)
+        rows = order.repeat(math.ceil(wanted / len(images)))[:wanted]
         self.similar.settle(self.trunk(images[rows].contiguous(memory_format=torch.channels_last)))

@@ -14,6 +14,7 @@ from torch import nn
 from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
 from tasks.data.pixels import to_uint8
+from tasks.data.stored_images import Images
 from tasks.gan.latents import draw
 from tasks.gan.networks import LatentGenerator
 from tasks.models.augment import differentiable
@@ -42,7 +43,7 @@ class Play:
         stage: TrainedGAN,
         generator: LatentGenerator,
         critic: nn.Module,
-        data: tuple[torch.Tensor, torch.Tensor],
+        data: tuple[Images, torch.Tensor],
         target: Network | None,
         draws: torch.Generator,
     ) -> None:
@@ -55,7 +56,7 @@ class Play:
     def real(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch of real images (batch, c, s, s), augmented, and their labels (batch,) among public people."""
         stage = self.stage
-        rows = torch.randint(len(self.images), (stage.batch,), generator=self.draws).to(self.images.device)
+        rows = torch.randint(len(self.images), (stage.batch,), generator=self.draws)
         real = self.images[rows]
         if stage.augment:
             flip = torch.rand(stage.batch, generator=self.draws) < 0.5
@@ -98,7 +99,7 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
     samples.safetensors: `images` (36, c, s, s) uint8 of the result; `over_time` (grids, 36, c, s, s), the same
     latents as the moving average learns, and `steps` (grids,).
     """
-    images, labels = (t.to(ctx.device) for t in stage.data.tensors(ctx))
+    images, labels = stage.data.images(ctx)
     generator, critic = _start(stage, ctx)
     average = copy.deepcopy(generator)
     betas = (stage.beta1, stage.beta2)

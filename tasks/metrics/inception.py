@@ -10,6 +10,8 @@ from unittest import mock
 import torch
 from torch import nn
 
+from tasks.data.stored_images import Images
+
 WEIGHTS_NAME = "pt_inception-2015-12-05-6726825d.pth"
 _BATCH = 32
 
@@ -30,7 +32,7 @@ def load_inception(path: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def inception_features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def inception_features(network: nn.Module, images: Images) -> torch.Tensor:
     """Pool3 features (n, 2048) of images (n, 1 or 3, s, s) in [-1, 1]; the network resizes to 299."""
-    colour = images.expand(-1, 3, -1, -1).add(1).div(2)
-    return torch.cat([network(part)[0].flatten(1) for part in colour.split(_BATCH)])
+    colour = (part.cpu().expand(-1, 3, -1, -1).add(1).div(2) for part in images.split(_BATCH))
+    return torch.cat([network(part)[0].flatten(1) for part in colour])

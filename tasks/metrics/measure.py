@@ -12,6 +12,7 @@ from tasks.artifact import Artifact
 from tasks.attacks.scoring import CONVERGED
 from tasks.context import Context
 from tasks.data.pixels import to_float
+from tasks.data.stored_images import StoredImages
 from tasks.metrics.accuracy_terms import topk_hits
 from tasks.metrics.image_distances import diversity, feature_mean_sqdist, frechet_distance, knn_sqdist
 from tasks.metrics.inception import inception_features, load_inception
@@ -84,7 +85,7 @@ def _judge(product: Artifact, label: int, judges: _Judges) -> tuple[dict[str, li
 
 def _reference(stage: Evaluate, ctx: Context, evaluator: Network) -> tuple[torch.Tensor, list[str]]:
     """Features and names of the private training pictures of the attacked label."""
-    images, labels = stage.reference.tensors(ctx)
+    images, labels = stage.reference.images(ctx)
     rows = (labels == stage.attack.label).nonzero().flatten()
     names = ctx.load(stage.reference).table("index.parquet").column("picture").to_pylist()
     return features(evaluator, images[rows]), [names[i] for i in rows.tolist()]
@@ -92,9 +93,9 @@ def _reference(stage: Evaluate, ctx: Context, evaluator: Network) -> tuple[torch
 
 def measure_accuracy(stage: Accuracy, ctx: Context) -> Metrics:
     """Write predictions.parquet (picture, label, predicted, correct); mc_all is eq. 11 over the whole split."""
-    images, labels = stage.test.tensors(ctx)
+    images, labels = stage.test.images(ctx)
     predicted = predict(stage.model.network(ctx), images).argmax(dim=1)
-    correct = predicted == labels
+    correct = predicted == labels.cpu()
     rows = {
         "picture": ctx.load(stage.test).table("index.parquet").column("picture").to_pylist(),
         "label": labels.tolist(),
@@ -108,8 +109,8 @@ def measure_accuracy(stage: Accuracy, ctx: Context) -> Metrics:
 def measure_distance(stage: Distance, ctx: Context) -> Metrics:
     """frechet_evaluator over the pooled images of a row; fid_inception if its weights are there."""
     wanted = sorted({evaluation.attack.label for evaluation in stage.evaluations})
-    images, labels = stage.reference.tensors(ctx)
-    private = images[torch.isin(labels, torch.tensor(wanted))]
+    images, labels = stage.reference.images(ctx)
+    private = images.only(torch.isin(labels.cpu(), torch.tensor(wanted)))
     by_evaluator: dict[str, list[Evaluate]] = {}
     for evaluation in stage.evaluations:
         by_evaluator.setdefault(evaluation.evaluator.key, []).append(evaluation)
@@ -125,7 +126,7 @@ def measure_distance(stage: Distance, ctx: Context) -> Metrics:
     return metrics
 
 
-def _frechet(evaluations: list[Evaluate], private: torch.Tensor, ctx: Context) -> float | None:
+def _frechet(evaluations: list[Evaluate], private: StoredImages, ctx: Context) -> float | None:
     """Frechet distance in the features of the one evaluator that these evaluations share."""
     tables = [ctx.load(evaluation).table("outcomes.parquet") for evaluation in evaluations]
     attacked = torch.tensor([row for table in tables for row in table.column("features").to_pylist()])
@@ -138,7 +139,7 @@ def _frechet(evaluations: list[Evaluate], private: torch.Tensor, ctx: Context) -
     return frechet_distance(attacked, features(evaluations[0].evaluator.network(ctx), private))
 
 
-def _inception_distance(stage: Distance, ctx: Context, private: torch.Tensor) -> float:
+def _inception_distance(stage: Distance, ctx: Context, private: StoredImages) -> float:
     pooled = [to_float(ctx.load(_counted(e, ctx)).tensors("images.safetensors")["images"]) for e in stage.evaluations]
     network = load_inception(ctx.source(str(stage.inception)))
     return frechet_distance(inception_features(network, torch.cat(pooled)), inception_features(network, private))

@@ -25,7 +25,7 @@ CURVE_NAMES = ("frechet", "density", "coverage")
 def measure_gan(stage: GANQuality, ctx: Context) -> Metrics:
     """frechet, density, coverage of fresh samples; log them over the training's grids (36 images: only a trend)."""
     judge = stage.judge.network(ctx)
-    images, _ = stage.reference.tensors(ctx)
+    images, _ = stage.reference.images(ctx)
     real = features(judge, images)
     generator, _ = stage.gan.trained(ctx)
     z = draw(stage.gan.latent_space, stage.count, ctx.generator("quality")).to(ctx.device)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from tasks.data.stored_images import Images
 
 
 @torch.no_grad()
 def in_chunks(
-    function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, chunk: int, device: torch.device
+    function: Callable[[torch.Tensor], torch.Tensor],
+    rows: Images,
+    chunk: int,
+    device: torch.device,
 ) -> torch.Tensor:
     """`function` of rows (n, ...) in batches of `chunk`, on `device`; (n, ...) on the CPU.
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
+from tasks.data.stored_images import Images
 from tasks.models.architectures import Network
 from tasks.models.augment import augment
 from tasks.models.initialise import initialise
@@ -42,7 +43,7 @@ class PrivateTraining:
     that the noise is measured by.
     """
 
-    def __init__(self, stage: DPClassifier, ctx: Context, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def __init__(self, stage: DPClassifier, ctx: Context, images: Images, labels: torch.Tensor) -> None:
         """`images` (n, c, s, s) and `labels` (n,) on the stage's device."""
         self.stage, self.ctx, self.images, self.labels = stage, ctx, images, labels
         n, batch = len(images), min(stage.batch, len(images))
@@ -81,7 +82,6 @@ class PrivateTraining:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         if len(rows):
-            rows = rows.to(self.images.device)
             x = augment(self.images[rows], self.changes) if self.stage.augment else self.images[rows]
             with self.ctx.seeded("dropout", number), without_warnings(HOOKS_WITHOUT_INPUT_GRADIENT):
                 total = self._accumulate(x, self.labels[rows])
@@ -167,7 +167,7 @@ class PrivateTraining:
 
 def train_privately(stage: DPClassifier, ctx: Context) -> Metrics:
     """Train by DP-SGD and write model.safetensors; accuracies are fractions in [0, 1]."""
-    images, labels = (t.to(ctx.device) for t in stage.train.tensors(ctx))
+    images, labels = stage.train.images(ctx)
     with torch.autocast(ctx.device.type, enabled=False):
         training = PrivateTraining(stage, ctx, images, labels)
         first = 0

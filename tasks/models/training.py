@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from tasks.checkpoint import TrainingState
 from tasks.context import Context
+from tasks.data.stored_images import Images
 from tasks.models.architectures import Network, build
 from tasks.models.augment import augment
 from tasks.models.chunks import in_chunks
@@ -34,7 +35,7 @@ def train_classifier(stage: Classifier, ctx: Context, objective: Objective | Non
     objective: what is minimised instead; torch's global generator is seeded inside it, as dropout needs.
     """
     objective = objective if objective is not None else _cross_entropy(stage)
-    images, labels = (t.to(ctx.device) for t in stage.train.tensors(ctx))
+    images, labels = stage.train.images(ctx)
     network = stage.blank()
     initialise(network, ctx.generator("init"))  # on the CPU, where its generator is
     network.to(ctx.device)
@@ -52,10 +53,9 @@ def train_classifier(stage: Classifier, ctx: Context, objective: Objective | Non
         network.train()
         totals: dict[str, float] = {}
         chosen = torch.randperm(len(images), generator=order)[: per_epoch * batch]
-        for step, rows in enumerate(chosen.split(batch), start=epoch * per_epoch):
-            x = images[rows.to(ctx.device)]
-            x = augment(x, changes) if stage.augment else x
-            x = x.contiguous(memory_format=torch.channels_last)
+        parts = chosen.split(batch)
+        for step, (rows, x) in enumerate(zip(parts, images.batches(parts), strict=True), start=epoch * per_epoch):
+            x = (augment(x, changes) if stage.augment else x).contiguous(memory_format=torch.channels_last)
             with ctx.seeded("dropout", step):
                 loss, shown = objective(network, x, labels[rows.to(ctx.device)])
             optimizer.zero_grad(set_to_none=True)
@@ -99,7 +99,7 @@ def val_accuracy(stage: Classifier, ctx: Context, network: Network) -> Metrics:
     """`val_accuracy` of a trained network, a fraction in [0, 1]; nothing without a validation split."""
     if stage.val is None:
         return {}
-    images, labels = (t.to(ctx.device) for t in stage.val.tensors(ctx))
+    images, labels = stage.val.images(ctx)
     return {"val_accuracy": accuracy(network, images, labels)}
 
 
@@ -147,23 +147,21 @@ def adopt_weights(stage: GivenClassifier, ctx: Context) -> Metrics:
     return {"parameters": float(sum(p.numel() for p in network.parameters()))}
 
 
-def predict(network: Network, images: torch.Tensor) -> torch.Tensor:
+def predict(network: Network, images: Images) -> torch.Tensor:
     """Logits (n, classes) of images (n, c, s, s) in eval mode, on the CPU."""
     return _in_batches(network, network, images)
 
 
-def features(network: Network, images: torch.Tensor) -> torch.Tensor:
+def features(network: Network, images: Images) -> torch.Tensor:
     """Penultimate features (n, d) of images (n, c, s, s) in eval mode, on the CPU."""
     return _in_batches(network, network.features, images)
 
 
-def _in_batches(
-    network: Network, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor
-) -> torch.Tensor:
+def _in_batches(network: Network, function: Callable[[torch.Tensor], torch.Tensor], images: Images) -> torch.Tensor:
     device = next(network.eval().parameters()).device
     return in_chunks(lambda x: function(x.contiguous(memory_format=torch.channels_last)), images, EVAL_BATCH, device)
 
 
-def accuracy(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(network: Network, images: Images, labels: torch.Tensor) -> float:
     """Share of images whose largest logit is the label (eq. 11)."""
     return (predict(network, images).argmax(dim=1) == labels.cpu()).double().mean().item()

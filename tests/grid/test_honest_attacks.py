@@ -12,7 +12,9 @@ from tasks.attacks.attack import Attack, GeneratorAttack
 from tasks.attacks.gmi import GMI
 from tasks.attacks.privacy import Privacy
 from tasks.attacks.rerun import Rerun
-from tasks.data.split import Split
+from tasks.data.lfw import LfwShard
+from tasks.data.sharded_split import ShardedSplit
+from tasks.data.split import Audience, Split
 from tasks.gan.gan import GAN, TargetGAN, TrainedGAN
 from tasks.metrics.gan_quality import GANQuality
 from tasks.models.classifier import Classifier, Model
@@ -177,3 +179,25 @@ def test_a_rerun_of_dmi_searches_the_latents_that_it_starts_from(tmp_path: Path)
         assert isinstance(undefended, GeneratorAttack)
         assert again.gan.key == undefended.gan.key != first.gan.key
         assert again.target.key == first.target.key != undefended.target.key
+
+
+def test_a_shard_is_read_by_splits_of_one_side_alone(plan: Plan) -> None:
+    """It holds its people's test pictures, too; and an attacker must not find private people beside public ones."""
+    shard = LfwShard(people=("Ada",), manifest="0" * 64, prints=("0" * 16,))
+
+    class Chooser(Attack):
+        kind = "chooser"
+        seen: tuple[Stage, ...]
+
+    def seeing(*stages: Stage) -> Any:
+        return lambda evaluate: evaluate.model_copy(
+            update={"attack": Chooser(target=evaluate.attack.target, label=0, seen=stages)}
+        )
+
+    def split(audience: Audience) -> Split:
+        return ShardedSplit(people=shard.people, part="train", audience=audience, channels=3, shards=(shard,))
+
+    assert f"takes the shard {shard.key}, which only splits may" in messages(doctored(plan, "none", seeing(shard)))
+    both = messages(doctored(plan, "none", seeing(split("private"), split("attacker"))))
+    assert f"takes the shard {shard.key}, which splits of attacker and private share" in both
+    assert messages(doctored(plan, "none", seeing(split("defender"), split("classifier"), split("judge")))) == ""

@@ -21,6 +21,7 @@ from tasks.attacks.rerun import Rerun
 from tasks.attacks.scoring import POINTS
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
+from tasks.data.stored_images import Images
 from tasks.metrics import measure
 from tasks.metrics.evaluate import Distance, Evaluate
 from tasks.models.architectures import Network
@@ -275,9 +276,9 @@ def test_distances_are_of_the_run_that_counts(
     stage = Distance(evaluations=(cell.evaluate,), reference=cell.lab.split("train"), inception="weights")
     seen: list[torch.Tensor] = []
 
-    def pixels(_: object, images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
-        return images.flatten(1)[:, :4]
+    def pixels(_: object, images: Images) -> torch.Tensor:
+        seen.append(images[:])
+        return images[:].flatten(1)[:, :4]
 
     monkeypatch.setattr(measure, "load_inception", lambda _: None)
     monkeypatch.setattr(measure, "inception_features", pixels)

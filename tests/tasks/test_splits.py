@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.data.dataset import DataProblemsError
-from tasks.data.images import square
+from tasks.data.picture_pixels import square
 from tasks.data.pixels import to_float, to_uint8
 from tasks.data.split import Part, Picture
 from tasks.data.synthetic import Synthetic, SyntheticSplit

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.artifact import Artifact
 from tasks.data import DATASETS
 from tasks.data.archive import ArchiveDataset
 from tasks.data.dataset import Catalogue, DataProblemsError
-from tasks.data.images import square
+from tasks.data.picture_pixels import square
 from tasks.data.split import Audience, Part, Split
+from tasks.data.stored_rows import split_rows
 from tests import archives
 from tests.lab import Lab
 
@@ -42,11 +42,11 @@ def parts(dataset: ArchiveDataset, catalogue: Catalogue, part: Part, audience: A
 
 
 def stored(lab: Lab, split: Split, catalogue: Catalogue) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """Tensors and index of a split that has been run."""
-    ctx = lab.context(split, sources=catalogue.sources)
-    split.run(ctx)
-    artifact = Artifact(split.key, {}, lambda name: ctx.out / name)
-    return artifact.tensors("images.safetensors"), artifact.table("index.parquet").to_pylist()
+    """Images (uint8) and labels, and index of a split that has been run, with its shards."""
+    artifact = lab.run(split, catalogue.sources)
+    rows, labels = split_rows(artifact, lab.store.load)
+    images = torch.from_numpy(rows.take(np.arange(len(rows))))
+    return {"images": images, "labels": torch.from_numpy(labels)}, artifact.table("index.parquet").to_pylist()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -224,10 +224,10 @@ def test_a_tree_that_changed_after_planning_is_refused(lab: Lab, tmp_path: Path,
     root = archives.TREES[name](tmp_path / "data")
     dataset = small(name, partial=True)
     catalogue = dataset.catalogue(tmp_path)
-    split = parts(dataset, catalogue, "train")
+    (shard,) = parts(dataset, catalogue, "train").upstream
     archives.of_person(name, root, catalogue.private[0])[0].unlink()
-    with pytest.raises(ValueError, match="have changed since they were planned"):
-        split.run(lab.context(split, sources=catalogue.sources))
+    with pytest.raises(ValueError, match=f"{catalogue.private[0]}.* have changed since they were planned"):
+        shard.run(lab.context(shard, sources=catalogue.sources))
 
 
 def test_the_centre_square_of_loosely_cropped_faces(lab: Lab, tmp_path: Path) -> None:

@@ -222,14 +222,15 @@ def test_boxes_and_crops_that_do_not_fit(tmp_path: Path) -> None:
     assert found == {"smaller than the 108 pixels that are cut out of it": ("img_align_celeba/000001.jpg",)}
 
 
-def test_the_record_of_a_split_says_what_it_left_out(lab: Lab, tmp_path: Path) -> None:
+def test_the_record_of_a_shard_says_what_it_left_out(lab: Lab, tmp_path: Path) -> None:
     root = ten("lfw", tmp_path)
     dataset = small("lfw", min_pictures=4)
     person = dataset.catalogue(tmp_path).private[0]
     archives.of_person("lfw", root, person)[0].write_bytes(b"")
     catalogue = dataset.catalogue(tmp_path)
     split = parts(dataset, catalogue, "train")
-    ctx = lab.context(split, sources=catalogue.sources)
-    split.run(ctx)
+    (shard,) = split.upstream
+    ctx = lab.context(shard, sources=catalogue.sources)
+    shard.run(ctx)
     assert "1 pictures left out: the file is empty (0 bytes)" in ctx.notes["pictures"]
     assert SMALL["labels"] == len(split.people)
