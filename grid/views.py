@@ -148,7 +148,7 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
             [
                 Problem(
                     f"show {key}",
-                    f"{text} in {store.location}; keys are listed by `decoygrid plan SPEC --json`",
+                    f"{text} in {store.shown}; keys are listed by `decoygrid plan SPEC --json`",
                 )
             ]
         )
@@ -179,7 +179,7 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
     }
     console.print(_pairs("files", files))
     for name in files:
-        console.print(f"  {store.location}/{record['key']}/{record['attempt']}/{name}", markup=False, soft_wrap=True)
+        console.print(f"  {store.shown}/{record['key']}/{record['attempt']}/{name}", markup=False, soft_wrap=True)
 
 
 def _pairs(title: str, content: dict[str, Any]) -> Table:
