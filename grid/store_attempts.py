@@ -28,7 +28,7 @@ class Attempts(Batch):
         return self._files.read_json(f"{key}/{FAILED}")
 
     def failures(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The last failures of those of the keys that have failed and are not done since, by key."""
+        """The last failures of those of the keys that have failed, by key."""
         return self._found(self.failure, keys)
 
     def failure_place(self, key: str) -> str:
