@@ -104,7 +104,10 @@ class StoreFiles:
 
     def read(self, name: str) -> bytes:
         """All bytes of a file. FileNotFoundError if there is none; OSError if the store does not answer."""
-        return self.path(name).read_bytes() if self.local else self._do(partial(self._read, name))
+        if not self.local:
+            return self._do(partial(self._read, name))
+        with open(f"{self.root}/{name}", "rb") as file:
+            return file.read()
 
     def _read(self, name: str) -> bytes:
         with self._fs.open_input_file(f"{self.root}/{name}") as stream:
@@ -115,7 +118,7 @@ class StoreFiles:
     def write(self, name: str, data: bytes) -> None:
         """Write a file, and the folders that it lies in."""
         if self.local:
-            _write_here(self.path(name), data)
+            _write_here(f"{self.root}/{name}", data)
         else:
             self._do(partial(self._write, name, data))
 
@@ -163,7 +166,8 @@ class StoreFiles:
     def delete(self, name: str) -> None:
         """Delete a file, if it is there."""
         if self.local:
-            self.path(name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.root}/{name}")
             return
         try:
             self._do(lambda: self._fs.delete_file(f"{self.root}/{name}"))
@@ -172,7 +176,7 @@ class StoreFiles:
 
     def delete_folder(self, name: str) -> None:
         """Delete a folder and all in it, if it is there."""
-        if self.local and not self.path(name).is_dir():
+        if self.local and not os.path.isdir(f"{self.root}/{name}"):
             return
         try:
             self._do(lambda: self._fs.delete_dir(f"{self.root}/{name}"))
@@ -198,20 +202,26 @@ def _names_here(folder: str, folders: bool) -> Iterator[str]:
         return
 
 
-def _write_here(path: Path, data: bytes) -> None:
+def _write_here(path: str, data: bytes) -> None:
     """Under another name, then renamed: who reads at the same time finds the whole of the old or of the new."""
-    part = path.with_name(f".{uuid.uuid4().hex}{_UNFINISHED}")
+    folder = path.rpartition("/")[0]
+    part = f"{folder}/.{uuid.uuid4().hex}{_UNFINISHED}"
     try:
         try:
-            part.write_bytes(data)
+            _put(part, data)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-        part.replace(path)
+            os.makedirs(folder, exist_ok=True)
+            _put(part, data)
+        os.replace(part, path)
     except OSError:
         with suppress(OSError):
-            part.unlink()
+            os.unlink(part)
         raise
+
+
+def _put(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 def _check_length(name: str, found: int, expected: int) -> None:
