@@ -122,7 +122,7 @@ def read_records(document: Document, store: Store) -> Records:
     paths = _verified_paths(store, stages, evaluates, OUTCOMES, damaged)
     accuracies = {cell["accuracy"] for _, cell in cells_of(document)}
     predictions = {
-        key: store.load(key).table(PREDICTIONS)
+        key: store.artifact(stages[key]).table(PREDICTIONS)
         for key in _verified_paths(store, stages, accuracies, PREDICTIONS, damaged)
     }
     stages = {key: record for key, record in stages.items() if key not in damaged}
@@ -158,15 +158,20 @@ def _verified_paths(
     store: Store, stages: Mapping[str, Record], keys: set[str], name: str, damaged: dict[str, str]
 ) -> dict[str, str]:
     """Local path of file `name` of each finished stage among `keys`; the reasons of others in `damaged`."""
-    paths = {}
-    for key in sorted(keys & set(stages)):
+    listed = sorted(keys & set(stages))
+
+    def find(key: str) -> tuple[str, str]:
+        """(path, why there is none)."""
         try:
-            paths[key] = str(store.load(key).path(name))
+            return str(store.artifact(stages[key]).path(name)), ""
         except DamagedArtifactError as error:
-            damaged[key] = error.reason
+            return "", error.reason
         except KeyError:
-            damaged[key] = f"it has no {name}"
-    return paths
+            return "", f"it has no {name}"
+
+    found = dict(zip(listed, store.each(find, listed), strict=True))
+    damaged.update({key: reason for key, (path, reason) in found.items() if not path})
+    return {key: path for key, (path, _) in found.items() if path}
 
 
 def _outcomes(document: Document, paths: Mapping[str, str]) -> pads.Dataset:
@@ -218,8 +223,10 @@ def _reason(
 
 
 def _failures(document: Document, store: Store) -> Iterator[Failure]:
-    for key, stage in sorted(document.get("stages", {}).items()):
-        failure = store.failure(key)
-        if failure is not None and store.done(key) is None:
-            error = str(failure.get("error", "no reason given"))
+    stages = document.get("stages", {})
+    failures = store.failures(stages)
+    done = store.records(failures)
+    for key, stage in sorted(stages.items()):
+        if key in failures and key not in done:
+            error = str(failures[key].get("error", "no reason given"))
             yield Failure(key, stage.get("name", key), error, store.failure_place(key))

@@ -102,11 +102,11 @@ def run_spec(
     check_tracking(tracking)
     for line in data_lines(plan.findings):
         say.print(line, markup=False, style="yellow", soft_wrap=True)
-    missing, damaged, _ = missing_stages(plan, store, verify=True)
+    missing, damaged, done = missing_stages(plan, store, verify=True)
     result = Result(len(plan.stages()), len(plan.stages()) - len(missing))
     mirror = _mirror(document, store, tracking, private_images)
     if missing:
-        found = run_missing(plan, spec, store, address, in_process, missing, damaged, say, mirror)
+        found = run_missing(plan, spec, store, address, in_process, missing, damaged, say, mirror, done)
         if found is None:
             return None
         result = found

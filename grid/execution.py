@@ -29,9 +29,13 @@ def run_missing(
     damaged: Mapping[str, str],
     say: Console,
     mirror: Mirror | None = None,
+    at_hand: Mapping[str, dict[str, Any]] | None = None,
 ) -> Result | None:
-    """Run the stages `missing` of a plan; None, and a sentence, if what runs them was lost as a whole."""
-    costs = Costs(store.records().values())
+    """Run the stages `missing` of a plan; None, and a sentence, if what runs them was lost as a whole.
+
+    at_hand: records of finished stages that were read before.
+    """
+    costs = Costs(store.records(at_hand=at_hand).values())
     executor, slots = make_executor(spec, plan, store, address, in_process, missing, say, costs)
     display = make_display(say, slots)
     try:

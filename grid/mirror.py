@@ -276,5 +276,5 @@ class _Client:
 
 
 def _failures(document: Mapping[str, Any], records: Mapping[str, Record], store: Store) -> dict[str, str]:
-    found = {key: store.failure(key) for key in document["stages"] if key not in records}
-    return {key: str(failure["error"]) for key, failure in found.items() if failure is not None}
+    found = store.failures(key for key in document["stages"] if key not in records)
+    return {key: str(failure["error"]) for key, failure in found.items()}

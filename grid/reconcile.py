@@ -96,7 +96,7 @@ class Result:
 
 def missing_stages(
     plan: Work, store: Store, *, verify: bool
-) -> tuple[dict[str, Stage], dict[str, str], dict[str, Mapping[str, Any]]]:
+) -> tuple[dict[str, Stage], dict[str, str], dict[str, dict[str, Any]]]:
     """(stages to run, damaged key -> reason, records of the done). With `verify` every file is read and hashed."""
     stages = plan.stages()
     records = store.records(stages)

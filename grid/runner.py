@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from grid.heartbeat import Heartbeat
 from grid.last_words import stderr_place
 from grid.limits import Loss
 from grid.placement import needs_gpu
 from grid.scratch import scratch_folder
 from grid.stage_timeout import StageTimeoutError, stopped_after
-from grid.store import Heartbeat, Store, new_attempt
+from grid.store import Store
 from grid.store_files import StoreError
 from grid.store_patience import StoreAccessError, asked, away, held_on_to
+from grid.store_record import new_attempt
 from tasks.artifact import Artifact, DamagedArtifactError
 from tasks.context import Context
 from tasks.stage import ComputeStage, Stage

@@ -31,6 +31,8 @@ _LASTING = (
     "UNAUTHENTICATED",
     "INVALID_ARGUMENT",
     "COULDN'T RESOLVE HOST",
+    "COULD NOT RESOLVE HOST",
+    "OAUTH2 ACCESS TOKEN",  # Google's library has tried for it already
 )
 
 

@@ -18,6 +18,7 @@ from grid.places import console
 from grid.problems import Problem, SpecError
 from grid.runner import REVISION, git_revision
 from grid.spec_parser import load_spec
+from grid.store_address import StoreError, parse_address
 
 PATIENCE = 120.0  # seconds without an answer after which following a job is given up
 POLL = 2.0
@@ -169,6 +170,11 @@ def _store_problems(uri: str | None) -> list[Problem]:
         text = "means a folder of this machine, and the job runs on the cluster, in a copy that goes when it ends; "
         text += "give a URI (s3://BUCKET/FOLDER, gs://...) or the absolute path of a folder that all nodes share"
         return [Problem(f"--store {uri}", text)]
+    try:
+        parse_address(uri)
+    except StoreError as error:
+        place, _, message = str(error).partition(": ")
+        return [Problem(place, message)]
     return []
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -41,10 +42,11 @@ def show_plan(
     checked = load_spec(spec, overrides)
     plan = expand(checked)
     store = open_store(store_uri, writable=False)
-    content = plan_content(plan, store)
+    records = store.records()
+    costs = Costs(records.values())
+    content = plan_content(plan, records, costs)
     if workers is not None:
         wanted = [key for key, row in content["table"].items() if anew or row["state"] == "missing"]
-        costs = Costs(store.records().values())
         content["schedule"] = schedule_content(plan, wanted, costs, checked.resources, workers)
     if as_json:
         emit_json(content)
@@ -65,11 +67,13 @@ def show_plan(
         print_schedule(content["schedule"], console)
 
 
-def plan_content(plan: Plan, store: Store) -> dict[str, Any]:
-    """The plan as plain data; `table` is flat, by key. Seconds are summed over stages, not wall-clock."""
+def plan_content(plan: Plan, records: Mapping[str, Mapping[str, Any]], costs: Costs) -> dict[str, Any]:
+    """The plan as plain data; `table` is flat, by key. Seconds are summed over stages, not wall-clock.
+
+    records: of what is done, by key.
+    """
     stages = plan.stages()
-    costs = Costs(store.records().values())
-    done = store.records(stages)
+    done = {key: records[key] for key in stages if key in records}
     table = {}
     for key, stage in stages.items():
         table[key] = {
@@ -105,7 +109,7 @@ def show_status(spec: str, overrides: Sequence[str], *, store_uri: str, as_json:
     """Print what is done, running, failed and missing; failed stages with the place of their log."""
     plan = expand(load_spec(spec, overrides))
     store = open_store(store_uri, writable=False)
-    states = {key: stage_state(store, key) for key in plan.stages()}
+    states = stage_states(store, plan.stages())
     if as_json:
         emit_json({key: {"name": plan.names[key], **state} for key, state in states.items()})
         return
@@ -120,6 +124,14 @@ def show_status(spec: str, overrides: Sequence[str], *, store_uri: str, as_json:
         if state["state"] == "failed":
             console.print(Text(f"failed {plan.names[key]} ({key}): {state['error']}", style="red"), soft_wrap=True)
             console.print(f"  log: {state['log']}", markup=False, soft_wrap=True)
+
+
+def stage_states(store: Store, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The states of many stages, by key; the store is asked about those alone of which it holds anything."""
+    listed = list(keys)
+    known = store.known(listed)
+    found = dict(zip(known, store.each(partial(stage_state, store), known), strict=True))
+    return {key: found.get(key, {"state": "missing"}) for key in listed}
 
 
 def stage_state(store: Store, key: str) -> dict[str, Any]:
@@ -148,7 +160,7 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
             [
                 Problem(
                     f"show {key}",
-                    f"{text} in {store.location}; keys are listed by `decoygrid plan SPEC --json`",
+                    f"{text} in {store.shown}; keys are listed by `decoygrid plan SPEC --json`",
                 )
             ]
         )
@@ -179,7 +191,7 @@ def show_artifact(key: str, *, store_uri: str, as_json: bool) -> None:
     }
     console.print(_pairs("files", files))
     for name in files:
-        console.print(f"  {store.location}/{record['key']}/{record['attempt']}/{name}", markup=False, soft_wrap=True)
+        console.print(f"  {store.shown}/{record['key']}/{record['attempt']}/{name}", markup=False, soft_wrap=True)
 
 
 def _pairs(title: str, content: dict[str, Any]) -> Table:

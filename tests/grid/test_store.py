@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
-from grid import store as stores
-from grid.store import DONE, Heartbeat, Store
+from grid import heartbeat
+from grid.heartbeat import Heartbeat
+from grid.store import Store
 from grid.store_files import StoreError, StoreFiles
+from grid.store_record import DONE
 from tasks.artifact import DamagedArtifactError
 
 KEY = "toy-0123456789abcdef"
@@ -94,7 +97,7 @@ def test_done_is_written_last(store: Store, tmp_path: Path, monkeypatch: pytest.
         copy(source, *arguments, **named)
 
     monkeypatch.setattr("grid.store_files.pafs.copy_files", torn)
-    monkeypatch.setattr("grid.store.SMALL_BYTES", -1)  # all files go the way of large ones
+    monkeypatch.setattr("grid.store_finished.SMALL_BYTES", -1)  # all files go the way of large ones
     with pytest.raises(OSError, match="killed"):
         write(store, tmp_path)
     assert store.done(KEY) is None
@@ -191,6 +194,41 @@ def test_a_torn_upload_of_another_writer_is_not_seen(store: Store, tmp_path: Pat
     assert store.damage(record) is None
 
 
+def test_who_reads_while_another_writes_finds_the_old_or_the_new(tmp_path: Path) -> None:
+    """In a folder, where a write in place could be seen half done: documents, records, and what they name."""
+    store, over = Store(str(tmp_path / "store")), threading.Event()
+    texts = {"one": "x" * 5000, "two": "y" * 9000}
+    for attempt, text in texts.items():
+        write(store, tmp_path, attempt, text)
+
+    def rewrite(attempt: str) -> None:
+        while not over.is_set():
+            store.finish(KEY, attempt, tmp_path / f"out-{attempt}", {"metrics": {}, "seconds": 1.0})
+            store.write_document("grids/a.json", {"text": texts[attempt]})
+
+    writers = [threading.Thread(target=rewrite, args=(attempt,)) for attempt in texts]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(100):
+            artifact = Store(store.location).load(KEY)
+            assert artifact.path("a.bin").read_text() in texts.values()
+            assert not store.has_damaged_record(KEY)
+            document = store.read_document("grids/a.json")
+            assert document is None or document["text"] in texts.values()
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    assert not list((tmp_path / "store").rglob("*.part"))
+
+
+def test_what_a_killed_writer_left_is_nothing(store: Store, tmp_path: Path) -> None:
+    store.write_document("grids/a.json", {"a": 1})
+    (tmp_path / "store" / "grids" / ".0123.part").write_text('{"a":')
+    assert store.documents("grids") == ["grids/a.json"]
+
+
 def test_failures_are_noted_and_cleared_by_success(store: Store, tmp_path: Path) -> None:
     store.fail(KEY, "ValueError: no", "Traceback ...")
     failure = store.failure(KEY)
@@ -241,7 +279,7 @@ def test_checkpoints_go_when_the_stage_is_finished(store: Store, tmp_path: Path)
 
 
 def test_heartbeat_and_who_is_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.01)
     with Heartbeat(store, KEY, "one", {"host": "here", "pid": 7, "started": 5.0}):
         first = store.running(KEY)
         assert first is not None
@@ -256,7 +294,7 @@ def test_heartbeat_and_who_is_running(store: Store, monkeypatch: pytest.MonkeyPa
 def test_a_lost_worker_is_not_running(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.beat(KEY, "dead", {"host": "gone"})
     later = time.time() + 3600
-    monkeypatch.setattr("grid.store.time.time", lambda: later)
+    monkeypatch.setattr("grid.store_attempts.time.time", lambda: later)
     assert store.running(KEY) is None
     store.beat(KEY, "alive", {"host": "here"})
     running = store.running(KEY)

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from grid.places import open_store
 from grid.problems import SpecError
 from grid.store import Store
 from grid.store_files import StoreFiles
+from grid.views import stage_states
 from tasks.artifact import DamagedArtifactError
 from tests.grid.faulty_proxy import FaultyProxy
 from tests.grid.s3_server import ENVIRONMENT, make_bucket, s3_server, uri
@@ -170,6 +172,33 @@ def test_files_come_over_the_network_once_for_all_processes(port: int, bucket: s
         local.write_bytes(b"damaged")
         whole = Store(uri(proxy.port, bucket)).load(KEY).path("deep/b.bin").read_bytes()
         assert whole == (tmp_path / "one" / "deep" / "b.bin").read_bytes(), "a damaged copy is fetched again"
+
+
+def test_what_a_store_has_never_heard_of_costs_no_request(port: int, bucket: str, tmp_path: Path) -> None:
+    """A plan of 400 stages, of which one is done and one has failed; each question is a list and a few files."""
+    stages = [f"toy-{number:016x}" for number in range(398)] + [KEY, "toy-failed"]
+    with FaultyProxy(port) as proxy:
+        proxy.faults = {}
+        far = Store(uri(proxy.port, bucket))
+        record = write(far, tmp_path)
+        far.fail("toy-failed", "no", "log")
+
+        def counted(ask: Callable[[], object]) -> object:
+            proxy.paths.clear()
+            answer = ask()
+            assert len(proxy.paths) < 12, proxy.paths
+            return answer
+
+        assert counted(lambda: far.records(stages)) == {KEY: record}
+        assert counted(far.records) == {KEY: record}
+        assert counted(lambda: far.damaged_records(stages)) == []
+        assert counted(lambda: far.failures(stages)) == {"toy-failed": far.failure("toy-failed")}
+        assert counted(lambda: far.damages([record] * 100)) == {}
+        states = counted(lambda: stage_states(far, stages))
+        assert isinstance(states, dict)
+        assert Counter(state["state"] for state in states.values()) == {"missing": 398, "done": 1, "failed": 1}
+        assert counted(lambda: far.records(at_hand={KEY: record, "toy-failed": record})) is not None
+        assert not any("done.json" in path for path in proxy.paths), "what is at hand is not asked for"
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -132,6 +132,13 @@ def test_a_store_of_this_machine_is_refused(ray: Dashboard, tmp_path: Path, stor
     assert ray.asked == []
 
 
+@pytest.mark.parametrize("store", ["s3://b:99999/x", "s3://b/x#y", "s3://b/x?endpoint_override="])
+def test_a_uri_that_no_node_could_open_is_refused_here(ray: Dashboard, tmp_path: Path, store: str) -> None:
+    with pytest.raises(SpecError, match=r"--store s3://b.*: .*'b:99999'|'#y'|'endpoint_override' has no value"):
+        send(write(tmp_path), ray, store_uri=store)
+    assert ray.asked == []
+
+
 @pytest.mark.parametrize("store", ["s3://b/x", "gs://b/x", "/mnt/shared", "file:///mnt/shared", None])
 def test_stores_of_the_cluster_are_taken(ray: Dashboard, tmp_path: Path, store: str | None) -> None:
     assert send(write(tmp_path), ray, store_uri=store) == 0
