@@ -164,7 +164,7 @@ def _run(
         "ended": time.time(),
         "seconds": time.monotonic() - clock,
         "resumed_from_step": ctx.resumed_from,
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": peak_memory(),
         **({"peak_gpu_memory_bytes": _peak_gpu_memory()} if needs_gpu(stage) else {}),
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
@@ -263,7 +263,8 @@ def _reset_peak_memory(stage: Stage) -> None:
             return
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
+    """The most bytes that this process has taken, or since `_reset_peak_memory`."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

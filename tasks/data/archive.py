@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from tasks.data import inspection
 from tasks.data.archive_files import (
     ArchiveFiles,
     Entry,
@@ -21,7 +22,7 @@ from tasks.data.archive_files import (
 )
 from tasks.data.dataset import Catalogue, DataProblemsError, Dataset, Problem, count_problems
 from tasks.data.findings import Findings
-from tasks.data.inspection import Inspector, read
+from tasks.data.inspection import Inspector
 from tasks.data.shard import Decoded, Shard, manifest_of
 from tasks.data.sharded_split import ShardedSplit, shard_runs, shards_of
 from tasks.data.split import Audience, Part, Split
@@ -53,7 +54,7 @@ class ArchiveShard(Shard):
     def _decoded(self, root: Path, entries: Sequence[Entry], sieve: Sieve) -> Iterator[Decoded]:
         doubles = set(self.left_out)
         for entry in entries:
-            seen, image = read(root / entry.name)
+            seen, image = inspection.read(root / entry.name)
             used = sieve.take(entry, seen)
             if used is None or image is None or used.name in doubles:
                 continue

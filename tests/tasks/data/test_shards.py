@@ -64,7 +64,7 @@ def test_no_picture_is_decoded_twice_however_many_parts_there_are(
         opened[path] += 1
         return decode(path.read_bytes())
 
-    monkeypatch.setattr("tasks.data.archive.read", counted)
+    monkeypatch.setattr(inspection, "read", counted)
     monkeypatch.setattr(Image, "open", _only_from_memory(Image.open))
     splits = [split_of(name, catalogue, *which) for which in SPLITS]
     for split in splits:
@@ -165,13 +165,13 @@ def test_a_killed_preparation_goes_on_with_the_shards_that_are_done(
         return read(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.data.archive.read", killed)
+        patched.setattr(inspection, "read", killed)
         with pytest.raises(KeyboardInterrupt):
             lab.run(split, catalogue.sources)
     assert lab.store.done(first.key) is not None
     assert lab.store.done(second.key) is None
     again: list[Path] = []
-    monkeypatch.setattr("tasks.data.archive.read", lambda path: (again.append(path), read(path))[1])
+    monkeypatch.setattr(inspection, "read", lambda path: (again.append(path), read(path))[1])
     assert lab.run(split, catalogue.sources).metrics["images"] == 4 * (archives.COUNT - 3)
     assert {path.parent.name for path in again} == set(second.people)  # type: ignore[attr-defined]
 
