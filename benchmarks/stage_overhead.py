@@ -89,7 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"{problem.place}: {problem.message}", file=sys.stderr)
         return 2
-    connect("local")
+    try:
+        connect("local")
+    except ConnectionError as error:
+        print(f"Ray does not start here: {error}", file=sys.stderr)
+        return 1
     record = Record(tuple(measure(count) for count in counts))
     if options.record is not None:
         write_record(record, options.record)
