@@ -5,8 +5,9 @@
 
 Both run on one cluster whose workers are warm. Ours goes the way of `decoygrid run`: reconciler, executor, a stage in a
 worker, its artifact with sha256 and done.json in the store. The bare tasks are all submitted at once. Printed, for
-each count: seconds a stage by both, their ratio, what the driver's memory grew by, and how long it takes to find that
-all is done, every file read and hashed. `--record FILE` keeps it as JSON, and `--from FILE` prints such a record again.
+each count: seconds a stage by both, their ratio, what the driver's memory grew by at its most, and how long it takes to
+find that all is done, every file read and hashed. `--record FILE` keeps it as JSON, and `--from FILE` prints such a
+record again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -87,7 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"{problem.place}: {problem.message}", file=sys.stderr)
         return 2
-    connect("local")
+    try:
+        connect("local")
+    except ConnectionError as error:
+        print(f"Ray does not start here: {error}", file=sys.stderr)
+        return 1
     record = Record(tuple(measure(count) for count in counts))
     if options.record is not None:
         write_record(record, options.record)
@@ -102,9 +108,10 @@ def measure(count: int) -> Figures:
         bare = _bare(count, f"{folder}/bare")
         store, plan = Store(f"{folder}/store"), ManyFiles(count)
         before, began = _resident(), time.monotonic()
+        _reset_peak()
         executor = RayExecutor(store.location, {})
         result = Reconciler(plan, store, executor, Silent(), Costs()).run(plan.stages(), {})
-        ours, grown = time.monotonic() - began, _resident() - before
+        ours, grown = time.monotonic() - began, _peak() - before
         executor.close()
         if not result.complete:
             raise RuntimeError(f"stages that fail measure nothing: {list(result.failed.items())[:3]}")
@@ -153,6 +160,18 @@ def _resident() -> int:
     """Bytes of memory that this process has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+def _reset_peak() -> None:
+    """Let the kernel count the peak of memory from here on."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """Bytes of memory that this process had at its most since then."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _checked(counts: Sequence[int]) -> Sequence[int]:

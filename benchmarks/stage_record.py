@@ -60,7 +60,7 @@ def report(record: Record) -> str:
     for one in record.figures:
         each = [f"{1000 * seconds / one.stages:.2f} ms" for seconds in (one.ours, one.bare)]
         lines.append(
-            markdown_line([str(one.stages), *each, f"{one.ratio:.2f}", f"+{one.memory:.0f} MiB", f"{one.found:.1f} s"])
+            markdown_line([str(one.stages), *each, f"{one.ratio:.2f}", f"{one.memory:+.0f} MiB", f"{one.found:.1f} s"])
         )
     return "\n".join(lines)
 

@@ -9,6 +9,9 @@ import pytest
 
 from benchmarks import schedule, stage_overhead, stage_record
 from benchmarks.stage_record import Figures, Record, met
+from grid.costs import Costs
+from grid.expand import expand
+from grid.spec_parser import load_spec
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDS = REPOSITORY / "docs" / "results" / "records" / "benchmarks"
@@ -38,14 +41,29 @@ def test_an_overhead_record_is_printed_again(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_schedule_record_is_printed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = (schedule.Figures(1, 110.0, 100.0), schedule.Figures(2, 54.0, 60.0))
+    found = (schedule.Figures(1, 110.0, 101.0, 100.0, 0.9), schedule.Figures(2, 54.0, 63.0, 60.0, 1.2))
     path = tmp_path / "record.json"
     schedule.write_record(found, 30, path)
     assert schedule.read_record(path) == found
     assert schedule.main(["--from", str(path)]) == 0
-    assert "differs from a measured one by +10% on 1 worker and -10% on 2 workers." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "differs from a measured one by +10% on 1 worker and -10% on 2 workers; with" in said
+    assert "in the measured run, by +1% and +5% (they were 0.90 and 1.20 times the recorded ones)." in said
     schedule.write_record((found[0]._replace(simulated=121.0),), 30, path)
     assert schedule.main(["--from", str(path)]) == 1
+
+
+def test_a_run_that_was_slower_than_its_records_is_told_from_one_that_was_scheduled_otherwise() -> None:
+    """All stages take twice as long as recorded: the error is that of the durations, and the stretch says so."""
+    plan = expand(load_spec("orl_demo", ["budget=smoke", "labels=[0, 1]", "dataset={name: synthetic, size: 32}"]))
+    stages = plan.stages().values()
+    before = {s.key: {"kind": s.kind, "config": s.config, "seconds": 1.0} for s in stages}
+    now = {key: {**record, "seconds": 2.0} for key, record in before.items()}
+    measured = schedule.simulated(plan, Costs(now.values()), 2)
+    figures = schedule.compared(plan, 2, before, now, measured)
+    assert figures.stretch == pytest.approx(2.0)
+    assert figures.scheduling_error == pytest.approx(0.0)
+    assert figures.error == pytest.approx(-0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("main", [stage_overhead.main, schedule.main])
