@@ -104,6 +104,9 @@ def plan(
     price: Annotated[float | None, typer.Option(help="$ an hour for a node")] = None,
     workers: WorkersOption = None,
     anew: Annotated[bool, typer.Option("--anew", help="simulate as if nothing were done yet")] = False,
+    cost: Annotated[
+        list[str] | None, typer.Option(help="what a stage of a kind takes, as classifier=2h, where none was recorded")
+    ] = None,
     store: StoreOption = STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,7 +115,7 @@ def plan(
     from grid.views import show_plan
 
     simulated = simulated_workers(nodes, gpus, cpus, price, workers or [], anew=anew)
-    show_plan(spec, overrides or [], store_uri=store, as_json=as_json, workers=simulated, anew=anew)
+    show_plan(spec, overrides or [], store_uri=store, as_json=as_json, workers=simulated, anew=anew, stated=cost or [])
 
 
 @app.command()

@@ -35,6 +35,7 @@ class Costs:
         self._by_kind: dict[str, list[float]] = defaultdict(list)
         self._peaks: dict[str, Peak] = {}  # by likeness, and by kind
         self._alike: dict[str, str] = {}
+        self._stated: dict[str, float] = {}
         self._shipped: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
         for record in records:
             self.learn(record)
@@ -50,6 +51,10 @@ class Costs:
             before = self._peaks.get(name, used)
             self._peaks[name] = Peak(max(before.host, used.host), max(before.gpu, used.gpu))
 
+    def state(self, seconds: Mapping[str, float]) -> None:
+        """What a person says that a stage of a kind takes; it counts where none with such settings was recorded."""
+        self._stated.update(seconds)
+
     def recorded(self, stage: Stage) -> float | None:
         """Median seconds of stages like this one; None if none was ever recorded."""
         alike = self.alike(stage)
@@ -58,9 +63,12 @@ class Costs:
         return self._shipped.get(alike)
 
     def estimate(self, stage: Stage) -> float | None:
-        """Median seconds of stages like this one, else of its kind; None if no such stage was ever recorded."""
+        """Median seconds of stages like this one, else what was stated for its kind, else the median of its kind;
+        None if there is none of these."""
         if (found := self.recorded(stage)) is not None:
             return found
+        if stage.kind in self._stated:
+            return self._stated[stage.kind]
         same_kind = self._by_kind.get(stage.kind)
         return _median(same_kind) if same_kind else None
 

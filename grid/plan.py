@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -95,11 +96,17 @@ class Plan:
 
     def without_sharing(self) -> int:
         """How many stages a script would run that makes all that a cell needs anew for each cell."""
+        return self.asked_for().total()
+
+    def asked_for(self) -> Counter[str]:
+        """The same by kind of stage."""
         needs: dict[str, int] = {}  # by key: what a stage needs, a bit a stage
+        of_kind: dict[str, int] = {}
         for place, (key, stage) in enumerate(self.stages().items()):
             needs[key] = reduce(or_, (needs[parent.key] for parent in stage.upstream), 1 << place)
-        cells = (cell for row in self.rows for cell in row.cells)
-        return sum((needs[cell.evaluate.key] | needs[cell.accuracy.key]).bit_count() for cell in cells)
+            of_kind[stage.kind] = of_kind.get(stage.kind, 0) | 1 << place
+        cells = [needs[c.evaluate.key] | needs[c.accuracy.key] for row in self.rows for c in row.cells]
+        return Counter({kind: sum((cell & own).bit_count() for cell in cells) for kind, own in of_kind.items()})
 
     def document(self) -> dict[str, Any]:
         """The plan's rows and cells as plain JSON, by key: what tables, pictures and MLflow are made from."""

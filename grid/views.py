@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from grid.bill import bill, print_bill, stated_costs
 from grid.cli import emit_json
 from grid.costs import Costs
 from grid.data_report import data_lines
@@ -34,19 +35,23 @@ def show_plan(
     as_json: bool,
     workers: Workers | None = None,
     anew: bool = False,
+    stated: Sequence[str] = (),
 ) -> None:
     """Print the stages of a spec: unique, shared, done, missing, and the cost of what is missing.
 
-    With `workers`, also the schedule on such nodes, of what is missing or (`anew`) of all.
+    With `workers`, also the schedule on such nodes, of what is missing or (`anew`) of all. stated: costs of kinds,
+    see `grid.bill.stated_costs`.
     """
     checked = load_spec(spec, overrides)
     plan = expand(checked)
     store = open_store(store_uri, writable=False)
     records = store.records()
     costs = Costs(records.values())
+    costs.state(stated_costs(stated, {stage.kind for stage in plan.stages().values()}))
     content = plan_content(plan, records, costs)
+    wanted = [key for key, row in content["table"].items() if anew or row["state"] == "missing"]
+    content["bill"] = bill(plan, wanted, costs, checked.resources)
     if workers is not None:
-        wanted = [key for key, row in content["table"].items() if anew or row["state"] == "missing"]
         content["schedule"] = schedule_content(plan, wanted, costs, checked.resources, workers)
     if as_json:
         emit_json(content)
@@ -55,7 +60,7 @@ def show_plan(
     console.print(f"{plan.name}: {len(plan.rows)} rows, {sum(len(row.cells) for row in plan.rows)} cells", markup=False)
     for line in data_lines(plan.findings):
         console.print(line, markup=False, style="yellow", soft_wrap=True)
-    console.print(_by_group(content["table"]))
+    print_bill(content["bill"], plan.numerics, console)
     shared = content["stages_without_sharing"]
     console.print(f"{content['stages']} stages (a script without sharing would run {shared})", markup=False)
     left = content["estimated_seconds"]
@@ -199,17 +204,4 @@ def _pairs(title: str, content: dict[str, Any]) -> Table:
     for name, value in content.items():
         shown = value["stage"] if isinstance(value, dict) and set(value) == {"stage"} else value
         table.add_row(name, Text(f"{shown:.6g}" if isinstance(shown, float) else str(shown)))
-    return table
-
-
-def _by_group(rows: dict[str, dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2))
-    for name in ("group", "stages", "done", "missing", "seconds each"):
-        table.add_column(name, justify="left" if name == "group" else "right")
-    for group in dict.fromkeys(row["group"] for row in rows.values()):
-        members = [row for row in rows.values() if row["group"] == group]
-        done = sum(row["state"] == "done" for row in members)
-        known = [row["estimated_seconds"] for row in members if row["estimated_seconds"] is not None]
-        mean = f"{sum(known) / len(known):.1f}" if known else "?"
-        table.add_row(group, str(len(members)), str(done), str(len(members) - done), mean)
     return table
