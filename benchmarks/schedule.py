@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"{problem.place}: {problem.message}", file=sys.stderr)
         return 2
-    figures = measure(plan)
+    try:
+        figures = measure(plan)
+    except ConnectionError as error:
+        print(f"Ray does not start here: {error}", file=sys.stderr)
+        return 1
     if options.record is not None:
         write_record(figures, len(plan.stages()), options.record)
     return _said(figures)
@@ -145,7 +149,10 @@ def _cluster(workers: int, imported: Sequence[str] = ()) -> Iterator[Callable[[]
     import ray
 
     quiet = {"include_dashboard": False, "logging_level": "error", "log_to_driver": False}
-    ray.init(address="local", num_cpus=workers, **quiet)
+    try:
+        ray.init(address="local", num_cpus=workers, **quiet)
+    except Exception as error:  # Ray raises the bare class if its node is not up in time
+        raise ConnectionError(str(error)) from error
     try:
         warm = ray.remote(_warm)
         ray.get([warm.remote(list(imported)) for _ in range(workers)])
