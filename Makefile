@@ -14,7 +14,7 @@ PIP_INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constr
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test postgresql check versions ui clean
+.PHONY: help install demo test servers check versions ui clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,16 +26,22 @@ demo: $(VENV)/.installed  ## install, run the ORL grid, print the table (ten min
 	@$(BIN)/decoygrid run $(SPEC)
 	@printf '\nThe picture, the tables and report.html are in results/orl_demo/. For MLflow: make ui\n'
 
-test: $(VENV)/.installed-dev postgresql  ## run the tests
+test: $(VENV)/.installed-dev servers  ## run the tests
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# For one test, which is skipped without it: installed where that needs nobody to be asked, by root of a machine with apt.
-postgresql:
-	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		printf 'installing postgresql for a test\n'; \
+# For the tests of MLflow on a server and of `ray up`, which are skipped without: installed where that needs nobody to
+# be asked, by root of a machine with apt.
+servers:
+	@wanted=; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || wanted="$$wanted postgresql"; \
+	[ -x /usr/sbin/sshd ] || wanted="$$wanted openssh-server"; \
+	command -v ssh >/dev/null || wanted="$$wanted openssh-client"; \
+	command -v rsync >/dev/null || wanted="$$wanted rsync"; \
+	command -v ip >/dev/null || wanted="$$wanted iproute2"; \
+	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		printf 'installing for tests:%s\n' "$$wanted"; \
 		{ timeout 300 apt-get -qq update && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y \
-			--no-install-recommends postgresql; } >/dev/null 2>&1 || printf 'no postgresql: its test is skipped\n'; \
+			--no-install-recommends $$wanted; } >/dev/null 2>&1 || printf 'not installed: their tests are skipped\n'; \
 	fi
 
 check: $(VENV)/.installed-dev  ## ruff check, ruff format --check, mypy --strict
