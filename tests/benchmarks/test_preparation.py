@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import preparation, preparation_record
-from benchmarks.preparation_record import Figures, met, read_record
+from benchmarks.preparation_record import Figures, met, read_record, sentence
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -59,3 +61,10 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is no record of this benchmark" in capsys.readouterr().err
     preparation_record.write_record(FIGURES._replace(ours=0.0), tmp_path / "zero.json")
     assert preparation.main(["--from", str(tmp_path / "zero.json")]) == 2
+
+
+def test_the_docs_say_what_the_record_says() -> None:
+    record = read_record(DOCS / "results" / "records" / "benchmarks" / "preparation.json")
+    assert met(record)
+    assert record.pictures >= 50_000
+    assert sentence(record) in (DOCS / "datasets.md").read_text(encoding="utf-8")
