@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.records import UNREADABLE
+from grid.export import read_image
 from grid.store import Store
 from tasks.data.stored_rows import split_rows
 
@@ -55,20 +56,23 @@ def best_by_target(store: Store, attacks: Iterable[str]) -> Pixels | None:
 
 
 def first_cells(rows: Sequence[GridRow], split: str) -> dict[int, Mapping[str, Any]]:
-    """By label, the first cell that names a split of this sort (and a decoy, for the public one)."""
+    """By label, the first cell that names a split of this sort (for the public one: and whom of it, or his fakes)."""
     found: dict[int, Mapping[str, Any]] = {}
     for row in rows:
         for cell in row["cells"]:
-            if cell.get(split) and (split != "public" or cell.get("decoy") is not None):
+            led = cell.get("decoy") is not None or cell.get("fakes_public")
+            if cell.get(split) and (split != "public" or led):
                 found.setdefault(cell["label"], cell)
     return found
 
 
 def of_person(store: Store, cell: Mapping[str, Any] | None, split: str, who: str) -> Pixels | None:
-    """First image (c, s, s) of a label in a stored split, or None."""
+    """First image (c, s, s) of a label in a stored split, or None; of a decoy that is nobody's, his first fake."""
     if cell is None:
         return None
     try:
+        if who == "decoy" and cell["decoy"] is None:
+            return read_image(store.load(cell["fakes_public"]), 0)
         images, labels = split_rows(store.load(cell[split]), store.load)
         places = np.flatnonzero(labels == cell[who])[:1]
         return images.take(places)[0] if places.size else None

@@ -129,7 +129,7 @@ class _Rows:
             if pair.private is not None:
                 world.named(f"private {_what(pair.private)} label {pair.label}{of_seed(seed)}", pair.private)
             if pair.public is not None:
-                world.named(f"public {_what(pair.public)} decoy {pair.decoy}{of_seed(seed)}", pair.public)
+                world.named(f"public {_what(pair.public)} {pair.led_to}{of_seed(seed)}", pair.public)
         for stage in (s for s in found.target.closure().values() if s.group != "data"):
             whose = "" if stage.kind == "fisher" else f" of {shown}{of}"
             world.named(f"{stage.kind.replace('_', ' ')}{whose}{of_seed(seed)}", stage)
@@ -233,7 +233,7 @@ class _Rows:
 
 
 def _what(stage: Stage) -> str:
-    return "photographs" if stage.kind == "photographs" else "fakes"
+    return stage.kind.replace("_", " ") if stage.kind in ("photographs", "synthetic_person") else "fakes"
 
 
 def _once(gans: list[GANEntry]) -> tuple[GANEntry, ...]:

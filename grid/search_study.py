@@ -114,7 +114,7 @@ class Study:
                 victim = f" seed {aims[0].seed}" if len(self.seeds) > 1 else ""
                 for whose, fakes in (
                     (f"private fakes label {pair.label}", pair.private),
-                    (f"public fakes decoy {pair.decoy}", pair.public),
+                    (f"public fakes {pair.led_to}", pair.public),
                 ):
                     if fakes is not None:
                         self.world.named(f"{whose}{victim}", fakes)

@@ -54,6 +54,7 @@ class World:
         self.gans: dict[str, tuple[str, GAN]] = {}
         self._splits: dict[tuple[Part, Audience], Split] = {}
         self._classifiers: dict[tuple[Role, int], Classifier] = {}
+        self._joint_decoys: dict[int, dict[int, int]] = {}  # by seed
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
@@ -164,9 +165,35 @@ class World:
         )
 
     def decoy(self, label: int, seed: int) -> int:
-        """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label)."""
+        """l_p: as the spec says, or drawn at random (sec. IV-A.2) from (seed, label).
+
+        Labels that one model protects share a decoy only where there are more of them than people: L_pub would
+        want the same fakes to be two labels.
+        """
+        if (decoy := self.spec.decoys.get(label)) is not None:
+            return decoy
+        if self.spec.protect == "single":
+            return self._drawn_decoy(label, seed)
+        if seed not in self._joint_decoys:
+            self._joint_decoys[seed] = self._shared_least(seed)
+        return self._joint_decoys[seed][label]
+
+    def _drawn_decoy(self, label: int, seed: int) -> int:
         people = self.split("train", "classifier").people
-        return self.spec.decoys.get(label, random.Random(f"decoy/{seed}/{label}").randrange(len(people)))
+        return random.Random(f"decoy/{seed}/{label}").randrange(len(people))
+
+    def _shared_least(self, seed: int) -> dict[int, int]:
+        """A decoy for each label: the drawn one, or the next of those that the fewest others have."""
+        people = len(self.split("train", "classifier").people)
+        given = {label: decoy for label, decoy in self.spec.decoys.items() if label in self.labels}
+        labels_of = Counter(given.values())
+        decoys = dict(given)
+        for label in self.labels:
+            if label not in given:
+                drawn = self._drawn_decoy(label, seed)
+                decoys[label] = min(range(people), key=lambda d: (labels_of[d], (d - drawn) % people))
+                labels_of[decoys[label]] += 1
+        return decoys
 
     def measured_gans(self) -> list[GANEntry]:
         """Every GAN that the rows use, with the stage that measures it. To be asked after `rows`."""

@@ -13,6 +13,7 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.gan.gan import GANChoice
 from tasks.inversion.fakes import Fakes, MixedFakes, Samples
 from tasks.inversion.settings import FakesSettings
+from tasks.inversion.synthetic_person import SyntheticPerson
 from tasks.models.classifier import Model
 
 
@@ -47,9 +48,13 @@ class FinetuneDefense(FinetuneSettings, Defense):
         """What L_pri (eq. 7) is taken on, as `model` sees l_t."""
         raise NotImplementedError
 
-    def public_samples(self, defender: Defender, decoy: int) -> Samples:
+    def public_samples(self, defender: Defender, label: int, decoy: int | None) -> Samples:
         """What L_pub (eq. 8) is taken on."""
         raise NotImplementedError
+
+    def decoy_of(self, defender: Defender, label: int) -> int | None:
+        """l_p, a label of F_C; None for a decoy who is none of the public people."""
+        return defender.decoy(label)
 
     def protect(self, defender: Defender, labels: tuple[int, ...]) -> Protected:
         pairs = self.pairs(defender, defender.victim, labels)
@@ -59,9 +64,9 @@ class FinetuneDefense(FinetuneSettings, Defense):
         """l_t, l_p and the samples that have weight, for each label."""
         found = []
         for label in labels:
-            decoy = defender.decoy(label)
+            decoy = self.decoy_of(defender, label)
             private = self.private_samples(defender, model, label) if self.alpha > 0 else None
-            public = self.public_samples(defender, decoy) if self.beta > 0 else None
+            public = self.public_samples(defender, label, decoy) if self.beta > 0 else None
             found.append(Pair(label=label, decoy=decoy, private=private, public=public))
         return tuple(found)
 
@@ -94,6 +99,10 @@ class GANDefense(FinetuneDefense):
     more_gans: tuple[GANChoice, ...] = Field(
         (), description="extension: each of these GANs makes as many fakes again, and all are taken together"
     )
+    decoys: Literal["people", "synthetic"] = Field(
+        "people", description="l_p: a public person (the paper), or somebody whom the GAN made up, one for each label"
+    )
+    spread: float = Field(0.5, ge=0, lt=1, description="of a synthetic decoy's images: 0 = all the same")
     rounds: int = Field(
         1, ge=1, le=10, description="extension: times that the model so far is inverted and fine-tuned again"
     )
@@ -105,13 +114,22 @@ class GANDefense(FinetuneDefense):
     @property
     def extensions(self) -> tuple[str, ...]:
         rounds = [f"rounds{self.rounds}"] if self.rounds > 1 else []
-        return (*super().extensions, *(f"{gan.name}_fakes" for gan in self.more_gans), *rounds)
+        decoys = ["synthetic_decoys"] if self.decoys == "synthetic" and self.beta > 0 else []
+        return (*super().extensions, *decoys, *(f"{gan.name}_fakes" for gan in self.more_gans), *rounds)
 
     def private_samples(self, defender: Defender, model: Model, label: int) -> Samples:
         return self._fakes(defender, model, label)
 
-    def public_samples(self, defender: Defender, decoy: int) -> Samples:
-        return self._fakes(defender, defender.public_classifier, decoy)
+    def public_samples(self, defender: Defender, label: int, decoy: int | None) -> Samples:
+        if decoy is not None:
+            return self._fakes(defender, defender.public_classifier, decoy)
+        gan = defender.make_gan(self.structure(defender))
+        return SyntheticPerson(
+            gan=gan, label=label, count=self.fakes.count, spread=self.spread, clip=self.fakes.clip, **defender.common
+        )
+
+    def decoy_of(self, defender: Defender, label: int) -> int | None:
+        return super().decoy_of(defender, label) if self.decoys == "people" else None
 
     def protect(self, defender: Defender, labels: tuple[int, ...]) -> Protected:
         """Round 1 is the paper's. A further round inverts the model of the one before, from the same latents.

@@ -80,5 +80,5 @@ class RandomFakes(FinetuneDefense):
     def private_samples(self, defender: Defender, model: Model, label: int) -> Photographs:
         return Photographs(data=defender.train, label=label, count=self.count, **defender.common)
 
-    def public_samples(self, defender: Defender, decoy: int) -> Photographs:
+    def public_samples(self, defender: Defender, label: int, decoy: int | None) -> Photographs:
         return Photographs(data=defender.public, label=decoy, count=self.count, **defender.common)

@@ -25,9 +25,14 @@ class Pair(Config):
     """One protected label l_t with its decoy l_p and the fakes of both; what has weight 0 is None."""
 
     label: int = Field(ge=0, description="l_t")
-    decoy: int | None = Field(None, ge=0, description="l_p, a label of the public classifier")
+    decoy: int | None = Field(None, ge=0, description="l_p, a label of the public classifier; None: nobody of them")
     private: Samples | None = None
     public: Samples | None = None
+
+    @property
+    def led_to(self) -> str:
+        """The decoy, in words."""
+        return f"decoy {self.decoy}" if self.decoy is not None else f"decoy of label {self.label}"
 
 
 class Finetune(FinetuneSettings, Model):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,18 @@ def test_decoys_are_drawn_per_label_or_given(plan: Plan, tmp_path: Path) -> None
         assert isinstance(cell.fakes_public, Fakes)
         assert cell.fakes_public.label == cell.decoy
     assert all(cell.decoy is None for cell in row(chosen, "none").cells)
+
+
+def test_labels_in_one_model_share_decoys_as_little_as_can_be(plan: Plan, tmp_path: Path) -> None:
+    """Three public people for five labels: two of them serve two labels, the third one; a given decoy counts."""
+    joint = {"protect": "joint", "labels": ...}
+    for changes in ({}, {"seeds": [1]}, {"decoys": {1: 2}}, {"decoys": {0: 0, 4: 0}}):
+        decoys = {cell.label: cell.decoy for cell in row(planned(tmp_path, **joint, **changes), "gan_id").cells}
+        assert sorted(decoys) == [0, 1, 2, 3, 4]
+        assert sorted(Counter(decoys.values()).values()) == [1, 2, 2], changes
+        assert changes.get("decoys", {}).items() <= decoys.items()
+    crowded = planned(tmp_path, **joint, decoys=dict.fromkeys(range(4), 1))
+    assert {cell.decoy for cell in row(crowded, "gan_id").cells if cell.label == 4} <= {0, 2}
 
 
 def test_a_row_with_an_extension_has_its_own_name(tmp_path: Path) -> None:
