@@ -11,6 +11,7 @@ from analysis.faces_picture import attack_grid, pictures
 from analysis.panel_picture import TILE
 from analysis.stored_images import best_by_target
 from grid.store import Store
+from tests.analysis.conftest import flat, put
 
 
 def _greys(png: bytes) -> list[int]:
@@ -51,6 +52,17 @@ def test_an_undefended_grid_has_no_decoy_column(document: dict[str, Any], store:
     assert _greys(pictures(document, store)["faces-gmi.png"]) == [30, 130, 50, 150]
 
 
+def test_a_decoy_who_is_nobody_is_shown_as_his_first_fake(
+    document: dict[str, Any], store: Store, tmp_path: Path
+) -> None:
+    for label, grey in ((3, 71), (5, 75)):
+        put(store, tmp_path / f"decoy{label}", f"synthetic_person-{label}", {}, tensors={"images": flat(grey, 5)})
+    document["rows"] = document["rows"][:2]
+    for cell in document["rows"][1]["cells"]:
+        cell |= {"decoy": None, "decoy_person": None, "fakes_public": f"synthetic_person-{cell['label']}"}
+    assert _greys(pictures(document, store, private=False)["faces-gmi.png"]) == [71, 130, 180, 75, 150]
+
+
 def test_the_target_chooses_and_ties_go_to_the_first(store: Store) -> None:
     best = best_by_target(store, ["gmi-none3"])
     assert best is not None
@@ -59,8 +71,6 @@ def test_the_target_chooses_and_ties_go_to_the_first(store: Store) -> None:
 
 
 def test_enlarging_is_by_nearest_neighbour(document: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    from tests.analysis.conftest import put
-
     checks = np.indices((32, 32)).sum(0) % 2 * 200
     images = np.stack([checks] * 3)[None].astype(np.uint8)
     samples = {"samples.parquet": {"image": [0], "loss": [0.0], "target_p": [1.0]}}
