@@ -194,6 +194,9 @@ def search(
     name: Annotated[str | None, typer.Option(help="of the search; default SPEC-SPACE")] = None,
     seed: Annotated[int, typer.Option(help="of the algorithm's draws")] = 0,
     seeds: Annotated[int, typer.Option(help="of the spec that trials are measured on, the first so many")] = 1,
+    rungs: Annotated[
+        str, typer.Option(help="shares of its steps after which a trial is measured; 1: at its end alone")
+    ] = "0.25,0.5,1",
     store: StoreOption = STORE,
     tracking: TrackingOption = TRACKING,
     address: Annotated[str, typer.Option(help="Ray cluster: local, auto, or HOST:PORT")] = "local",
@@ -217,6 +220,7 @@ def search(
         name,
         seed,
         seeds,
+        rungs,
     )
     try:
         code = run_search(

@@ -33,7 +33,6 @@ from grid.search_record import Ledger, check_resumed, new_document, read_search_
 from grid.search_seeds import earlier_trials, trained_by_grids
 from grid.search_space import Space, Value
 from grid.search_study import SharedWork
-from grid.search_trial import RUNGS
 from grid.search_tune import SearchLostError, measure_remotely, run_trials
 from grid.store import Store
 
@@ -109,7 +108,7 @@ def _ledger(checked: Checked, options: SearchOptions, store: Store) -> Ledger:
         "labels": list(study.labels),
         "seed": options.seed,
         "grid_trials": options.trials if options.algorithm == "grid" else None,  # on which its points depend
-        "rungs": list(RUNGS),
+        "rungs": list(study.rungs),
         "target_images": study.target_images,
         "measured_by": study.measured_by(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple, TypeVar
@@ -33,6 +34,7 @@ class SearchOptions(NamedTuple):
     name: str | None = None
     seed: int = 0
     seeds: int = 1
+    rungs: str = "0.25,0.5,1"
 
 
 class Checked(NamedTuple):
@@ -52,13 +54,14 @@ def check_search(spec_path: str, overrides: Sequence[str], options: SearchOption
     problems = _option_problems(options)
     goals = Goals(parse_objectives(options.objectives, problems), options.max_drop)
     picks = parse_picks(options.picks, problems)
+    rungs = _parse_rungs(options.rungs, options.scheduler, problems)
     spec = _collect(lambda: load_spec(spec_path, overrides), problems)
     space = _collect(lambda: load_space(options.space), problems)
     if space is not None and options.algorithm == "grid" and options.trials > 0:
         _collect(lambda: grid_points(space, options.trials), problems)
     found = None
     if spec is not None and space is not None:
-        found = _collect(lambda: study_of(spec, space, options.seeds), problems)
+        found = _collect(lambda: study_of(spec, space, options.seeds, rungs), problems)
     if problems or spec is None or space is None or found is None:
         raise SpecError(problems)
     return Checked(spec, space, *found, goals, picks, options.name or f"{spec.name}-{space.name}")
@@ -71,6 +74,21 @@ def _collect(make: Callable[[], T], problems: list[Problem]) -> T | None:
     except SpecError as error:
         problems.extend(error.problems)
         return None
+
+
+def _parse_rungs(text: str, scheduler: str, problems: list[Problem]) -> tuple[float, ...]:
+    """Shares of a trial's steps, rising to 1."""
+    try:
+        rungs = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        rungs = ()
+    if not rungs or rungs[-1] != 1 or any(not low < high for low, high in itertools.pairwise((0.0, *rungs))):
+        valid = "shares of a trial's steps that rise to 1, such as 0.25,0.5,1, or 1 for the end alone"
+        problems.append(Problem("--rungs", f"must be {valid}, got {text!r}"))
+    elif scheduler == "asha" and len(rungs) == 1:
+        text = "asha stops trials before their end, and 1 alone is the end; add earlier rungs, or take --scheduler none"
+        problems.append(Problem("--rungs", text))
+    return rungs
 
 
 def _option_problems(options: SearchOptions) -> list[Problem]:

@@ -242,6 +242,7 @@ _IDENTITY = (
     "max_drop",
     "algorithm",
     "scheduler",
+    "rungs",
     "seed",
     "grid_trials",
     "measured_by",

@@ -24,6 +24,7 @@ from tasks.models.classifier import Classifier, Model
 from tasks.stage import Stage
 
 SEARCH_SEED = 1000  # on top of the spec's: the search's own attacker shares no draw with any other
+RUNGS = (0.25, 0.5, 1.0)  # shares of the steps after which a trial is measured, and may be stopped
 FEWEST = 5  # images of l_t from which MC(l_t) is measured on the validation split alone
 ON_VALIDATION = "validation split"
 ON_BOTH = "validation split and training images (too few of l_t are held out)"
@@ -49,6 +50,7 @@ class Study:
     seeds: tuple[int, ...]
     gan_choice: GANChoice
     attack_settings: Mapping[str, Any]
+    rungs: tuple[float, ...] = RUNGS
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -161,7 +163,7 @@ class SharedWork:
         return dict(self.shared)
 
 
-def study_of(spec: Spec, space: Space, seeds: int = 1) -> tuple[Study, SharedWork]:
+def study_of(spec: Spec, space: Space, seeds: int = 1, rungs: tuple[float, ...] = RUNGS) -> tuple[Study, SharedWork]:
     """What a search on the first `seeds` seeds of this spec needs. SpecError with all that stands against it."""
     choice = next((found for found in spec.defenses if found.defense.name == space.defense), None)
     problems = _unfit(spec, space, choice)
@@ -176,7 +178,7 @@ def study_of(spec: Spec, space: Space, seeds: int = 1) -> tuple[Study, SharedWor
     catalogue = spec.catalogue(dataset)
     sources.update(catalogue.sources)
     world = World(spec, resolve_numerics(spec.numerics), dataset, catalogue, spec.victims[0], inception, sources)
-    study = Study(world, space, choice, tuple(spec.seeds[:seeds]), gan, attack)
+    study = Study(world, space, choice, tuple(spec.seeds[:seeds]), gan, attack, rungs)
     if reason := choice.defense.refusal(study.victim(study.seeds[0])):
         raise SpecError([Problem(spec.source.place(choice.place), reason)])
     shared = study.shared()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from grid.runner import PausedError, numerics_of, run_stage
 from grid.search_space import Value
-from grid.search_study import Aim, Study
+from grid.search_study import RUNGS, Aim, Study
 from grid.store import Store
 from tasks.context import Context
 from tasks.data.split import splits_of
@@ -38,7 +38,6 @@ else:
     checkpoints = lazy("tasks.checkpoint")
     probe = lazy("tasks.metrics.probe")
 
-RUNGS = (0.25, 0.5, 1.0)  # shares of the steps after which a trial is measured, and may be stopped
 Point = dict[str, float]
 
 
@@ -46,9 +45,9 @@ class TrialError(Exception):
     """A trial cannot go on; the message names the stage and the reason."""
 
 
-def rungs_of(steps: int) -> list[int]:
+def rungs_of(steps: int, shares: Sequence[float] = RUNGS) -> list[int]:
     """The steps at which a fine-tune of so many is measured; fewer rungs where they fall together."""
-    return sorted({math.ceil(share * steps) for share in RUNGS})
+    return sorted({math.ceil(share * steps) for share in shares})
 
 
 def search_steps(targets: Mapping[Aim, Finetune], share: float = 1.0) -> int:
@@ -101,7 +100,7 @@ class Trial:
         self.targets = study.targets(coefficients)
         self._stages = {stage.key: stage for stage in self.targets.values()}
         steps = next(iter(self._stages.values())).steps
-        self._rungs = rungs_of(steps)
+        self._rungs = rungs_of(steps, study.rungs)
         self._next = min(len(curve), len(self._rungs) - 1)
         self._prepared = False
         self._left: dict[str, int] = {}  # by stage, the steps that another process had left behind
