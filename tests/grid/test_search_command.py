@@ -40,7 +40,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     space.write_text(SPACE.replace('"alpha"', '"alhpa"').replace("[1.0e-3, 1.0e30]", "[]"))
     spec = write(tmp_path, attacks=["gmj"])
     options = ("--algorithm", "optna", "--scheduler", "ash", "--trials", "0", "--objectives", "aa_top2")
-    more = ("--pick", "elbow", "--max-drop", "300", "--name", "a/b")
+    more = ("--pick", "elbow", "--max-drop", "300", "--name", "a/b", "--rungs", "0.5,0.25,1")
     done = subprocess.run(arguments(tmp_path, spec, str(space), *options, *more), capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -52,12 +52,23 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "--pick: must be knee",
         "--max-drop",
         "--name",
+        "--rungs: must be shares of a trial's steps that rise to 1, such as 0.25,0.5,1",
         "did you mean 'gmi'",
         "did you mean 'alpha'",
         "a choice needs values",
     ):
         assert said in done.stderr, said
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("rungs", ["", "0.5", "1,1", "0,1", "nan,1", "0.5,x,1", "0.5,2", "1"])
+def test_rungs_that_cannot_be(tmp_path: Path, rungs: str) -> None:
+    """The last one would do without a scheduler: asha has nothing to stop at the end."""
+    with pytest.raises(SpecError) as refused:
+        check_search(write(tmp_path), [], SearchOptions("finetune", 1, rungs=rungs))
+    (problem,) = refused.value.problems
+    assert problem.place == "--rungs"
+    assert check_search(write(tmp_path), [], SearchOptions("finetune", 1, scheduler="none", rungs="1"))
 
 
 def test_a_space_that_does_not_fit_the_spec_is_refused_with_the_rest(tmp_path: Path) -> None:

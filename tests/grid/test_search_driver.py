@@ -330,7 +330,13 @@ def test_a_search_is_not_overwritten_nor_mixed_with_another(found: tuple[Study, 
     check_resumed(old, dict(old), resume=True)
     with pytest.raises(SpecError, match="--resume"):
         check_resumed(old, dict(old), resume=False)
-    for change in ({"space": {}}, {"algorithm": "optuna"}, {"seed": 3}, {"measured_by": {"victims": ["w"]}}):
+    for change in (
+        {"space": {}},
+        {"algorithm": "optuna"},
+        {"seed": 3},
+        {"rungs": [1.0]},
+        {"measured_by": {"victims": ["w"]}},
+    ):
         with pytest.raises(SpecError, match=f"another {next(iter(change))}"):
             check_resumed(old, {**old, **change}, resume=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from functools import partial
@@ -78,6 +79,20 @@ def test_rungs_are_a_quarter_a_half_and_all() -> None:
     assert rungs_of(100) == [25, 50, 100]
     assert rungs_of(5) == [2, 3, 5]
     assert rungs_of(1) == [1]
+    assert rungs_of(10, (0.35, 1.0)) == [4, 10]
+
+
+def test_a_trial_may_be_measured_at_its_end_alone(bench: Bench, tmp_path: Path) -> None:
+    """The end is the same, and so is what was trained, whatever was measured on the way."""
+    ended = dataclasses.replace(bench.study, rungs=(1.0,))
+    store = bench.elsewhere(tmp_path)
+    alone = Trial(ended, CHOSEN, store, bench.shared.sources)
+    (point,) = whole(alone)
+    *_, last = whole(bench.trial(CHOSEN, bench.elsewhere(tmp_path / "again")))
+    assert {name: value for name, value in point.items() if name not in ("seconds", "rung")} == {
+        name: value for name, value in last.items() if name not in ("seconds", "rung")
+    }
+    assert (point["rung"], point["finished"], alone.finished) == (1, True, True)
 
 
 def test_a_trial_ends_in_the_artifacts_of_a_grid(bench: Bench, tmp_path: Path) -> None:
