@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from grid.costs import Costs
-from grid.placement import LIGHT, Node, Request, needs_gpu, place
+from grid.placement import LIGHT, needs_gpu, place
 from grid.plan import Plan
 from grid.problems import Problem, SpecError, choices
 from grid.progress import duration
-from grid.schedule import simulate
+from grid.schedule import makespan
 from grid.spec import ResourceRequest
 from grid.workers import equal_workers
-from tasks.stage import ComputeStage, Group, Stage
+from tasks.stage import GROUPS, ComputeStage, Group, Stage
 
 GPUS = (1, 8)  # nodes with a GPU each
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -58,27 +58,36 @@ def bill(
             line["missing"] += 1
             line["hours"] += seconds[key] / 3600
             line["rough"] += costs.estimate(stage) is None
-    return {"kinds": kinds, "gpus": {str(n): _on_gpus(n, stages, seconds, costs, resources) for n in GPUS}}
+    return {"kinds": kinds, "gpus": _on_gpus(stages, seconds, costs, resources)}
 
 
 def _on_gpus(
-    count: int,
     stages: Mapping[str, Stage],
     seconds: Mapping[str, float],
     costs: Costs,
     resources: Mapping[Group, ResourceRequest],
-) -> float:
-    """Seconds on so many nodes with a GPU each, where every stage that computes has its share of one."""
-    nodes = equal_workers(count, 1, None, None).nodes
-    requests = {key: _request(stages[key], costs, resources, nodes) for key in seconds}
-    return simulate(stages, seconds, requests, nodes).makespan
+) -> dict[str, float]:
+    """Number of nodes with a GPU each -> seconds, where every stage that computes has its share of one."""
+    clusters = {n: equal_workers(n, 1, None, None).nodes for n in GPUS}
+    node = clusters[1]  # what a stage asks for depends on the kinds of nodes, not on their number
+    shares = {group: _with_share(resources.get(group), group) for group in GROUPS}
+    missing = [(key, stages[key]) for key in seconds]
+    requests = {k: place(s, _wanted(s, resources, shares), costs.peak(s), node) for k, s in missing}
+    return {str(n): makespan(stages, seconds, requests, nodes) for n, nodes in clusters.items()}
 
 
-def _request(stage: Stage, costs: Costs, resources: Mapping[Group, ResourceRequest], nodes: Sequence[Node]) -> Request:
-    wanted = resources.get(stage.group)
-    if isinstance(stage, ComputeStage) and not needs_gpu(stage) and (wanted is None or wanted.gpu is None):
-        wanted = (wanted or ResourceRequest()).model_copy(update={"gpu": LIGHT.get(stage.group, 1.0)})
-    return place(stage, wanted, costs.peak(stage), nodes)
+def _with_share(wanted: ResourceRequest | None, group: Group) -> ResourceRequest:
+    if wanted is not None and wanted.gpu is not None:
+        return wanted
+    return (wanted or ResourceRequest()).model_copy(update={"gpu": LIGHT.get(group, 1.0)})
+
+
+def _wanted(
+    stage: Stage, resources: Mapping[Group, ResourceRequest], shares: Mapping[Group, ResourceRequest]
+) -> ResourceRequest | None:
+    """What a stage asks for; one that computes, though it needs no GPU, has its share of one."""
+    computes = isinstance(stage, ComputeStage) and not needs_gpu(stage)
+    return shares[stage.group] if computes else resources.get(stage.group)
 
 
 def print_bill(content: Mapping[str, Any], numerics: str, console: Console) -> None:

@@ -96,7 +96,9 @@ def likeness(kind: str, config: Mapping[str, Any]) -> str:
 
 def _upstream(value: object) -> bool:
     """Whether a config value holds upstream keys."""
-    return '"stage":' in json.dumps(value)
+    if isinstance(value, dict):
+        return "stage" in value or any(map(_upstream, value.values()))
+    return isinstance(value, list) and any(map(_upstream, value))
 
 
 def _median(ascending: list[float]) -> float:

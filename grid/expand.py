@@ -67,6 +67,8 @@ class _Rows:
     def __init__(self, world: World) -> None:
         self.world, self.spec = world, world.spec
         self._protections: dict[tuple[str, str, int, int], Protected] = {}
+        self._attacks: dict[tuple[str, str, int, int], Attack] = {}
+        self._on_victim: dict[str, bool] = {}  # by target: whether it rests on the undefended model
 
     def all(self) -> list[Row]:
         """The rows. SpecError names every attack and defense that cannot be composed on such a victim."""
@@ -130,7 +132,7 @@ class _Rows:
                 world.named(f"private {_what(pair.private)} label {pair.label}{of_seed(seed)}", pair.private)
             if pair.public is not None:
                 world.named(f"public {_what(pair.public)} {pair.led_to}{of_seed(seed)}", pair.public)
-        for stage in (s for s in found.target.closure().values() if s.group != "data"):
+        for stage in (s for s in found.target.closure().values() if s.group != "data" and s.key not in world.names):
             whose = "" if stage.kind == "fisher" else f" of {shown}{of}"
             world.named(f"{stage.kind.replace('_', ' ')}{whose}{of_seed(seed)}", stage)
         return found
@@ -202,6 +204,13 @@ class _Rows:
         )
 
     def _attack(self, choice: AttackChoice, target: Model, seed: int, label: int) -> Attack:
+        """An attack on a target, made once: reruns start from those on the undefended model."""
+        asked = (choice.shown, target.key, seed, label)
+        if asked not in self._attacks:
+            self._attacks[asked] = self._make_attack(choice, target, seed, label)
+        return self._attacks[asked]
+
+    def _make_attack(self, choice: AttackChoice, target: Model, seed: int, label: int) -> Attack:
         world, place = self.world, join_place(choice.place, "gan")
         attacker = Attacker(
             images=world.split("all", "attacker"),
@@ -225,7 +234,9 @@ class _Rows:
         victim = world.victim_model(seed)
         if choice.control or first.target.key == victim.key or first.intensified(RERUN_FACTOR) is None:
             return None
-        if victim.key not in first.target.closure():  # trained anew: nobody outside sees the undefended model
+        if (target := first.target).key not in self._on_victim:
+            self._on_victim[target.key] = victim.key in target.closure()
+        if not self._on_victim[target.key]:  # trained anew: nobody outside sees the undefended model
             return Rerun(first=first, factor=RERUN_FACTOR, **world.common(seed))
         undefended = self._attack(choice, victim, seed, label)
         world.named(f"{choice.shown} on victim label {label}{of_seed(seed)}", undefended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,10 @@ class Plan:
 
     def stages(self) -> dict[str, Stage]:
         """Every stage once, upstream first, by key."""
+        return dict(self._stages)
+
+    @cached_property
+    def _stages(self) -> dict[str, Stage]:
         return closure_of(self.roots())
 
     def roots(self) -> list[Stage]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -56,15 +57,32 @@ def simulate(
     """
     cost = {key: value + extra for key, value in seconds.items()}
     rank = chains(stages, lambda stage: cost.get(stage.key, 0.0))
-    queue, cluster = WorkQueue(stages, cost, rank), [_Free(node) for node in nodes]
+    return _summary(_spans(stages, cost, rank, requests, nodes), requests, nodes, stages, cost, rank)
+
+
+def makespan(
+    stages: Mapping[str, Stage], seconds: Mapping[str, float], requests: Mapping[str, Request], nodes: Sequence[Node]
+) -> float:
+    """Seconds until all is done, as `simulate` has it, and nothing else."""
+    rank = chains(stages, lambda stage: seconds.get(stage.key, 0.0))
+    return max((span.end for span in _spans(stages, seconds, rank, requests, nodes)), default=0.0)
+
+
+def _spans(
+    stages: Mapping[str, Stage],
+    cost: Mapping[str, float],
+    rank: Mapping[str, float],
+    requests: Mapping[str, Request],
+    nodes: Sequence[Node],
+) -> list[Span]:
+    queue, handed, cluster = WorkQueue(stages, cost, rank), _Handed(), [_Free(node) for node in nodes]
     most, now = in_flight(parallel(nodes)), 0.0
     spans: list[Span] = []
-    handed: list[str] = []  # out, but no node has room yet; in order
     running: list[tuple[float, int, str]] = []
     while True:
         while len(handed) + len(running) < most and (key := queue.take()) is not None:
-            handed.append(key)
-        for key, node in _starts(handed, requests, cluster):
+            handed.add(key, requests[key])
+        for key, node in handed.starts(cluster):
             spans.append(Span(key, node, now, now + cost[key]))
             heapq.heappush(running, (now + cost[key], node, key))
         if not running:
@@ -74,9 +92,10 @@ def simulate(
             _, node, key = heapq.heappop(running)
             cluster[node].release(key)
             queue.done(key)
-    if handed or queue.waiting:
-        raise ValueError(f"no node ever has room for {[*handed, *sorted(queue.waiting)][:3]}; check requests first")
-    return _summary(spans, requests, nodes, stages, cost, rank)
+    if len(handed) or queue.waiting:
+        stuck = [*handed.keys(), *sorted(queue.waiting)]
+        raise ValueError(f"no node ever has room for {stuck[:3]}; check requests first")
+    return spans
 
 
 def longest_chain(
@@ -109,14 +128,15 @@ class _Free:
 
     def use_with(self, request: Request) -> float | None:
         """How full the fullest of its resources would be, 0 to 1; None if there is no room."""
+        free = sum(self._gpus)
+        if request.gpus > free + len(self._gpus) * _LITTLE:  # most questions end here
+            return None
         if not request.fits(self._node) or request.cpus > self._cpus + _LITTLE or request.memory > self._memory:
             return None
         if request.gpus and self._choose(request.gpus) is None:
             return None
-        used = [(self._node.cpus - self._cpus + request.cpus) / self._node.cpus if self._node.cpus else 0.0]
-        if request.gpus:
-            used.append((self._node.gpus - sum(self._gpus) + request.gpus) / self._node.gpus)
-        return max(used)
+        used = (self._node.cpus - self._cpus + request.cpus) / self._node.cpus if self._node.cpus else 0.0
+        return max(used, (self._node.gpus - free + request.gpus) / self._node.gpus) if request.gpus else used
 
     def hold(self, key: str, request: Request) -> None:
         chosen = (self._choose(request.gpus) or []) if request.gpus else []
@@ -142,24 +162,38 @@ class _Free:
         return empty[: int(gpus)] if len(empty) >= gpus else None
 
 
-def _starts(handed: list[str], requests: Mapping[str, Request], cluster: Sequence[_Free]) -> list[tuple[str, int]]:
-    """(key, node) of the stages that can start now, which are taken out of `handed`."""
-    started: list[tuple[str, int]] = []
-    full: set[Request] = set()
-    for key in handed:
-        request = requests[key]
-        if request in full:
-            continue
-        uses = [(use if use >= SPREAD_ABOVE else 0.0, i) for i, use in _uses(request, cluster)]
-        if not uses:
-            full.add(request)
-            continue
-        node = min(uses)[1]
-        cluster[node].hold(key, request)
-        started.append((key, node))
-    gone = {key for key, _ in started}
-    handed[:] = [key for key in handed if key not in gone]
-    return started
+class _Handed:
+    """Stages that are out and for which no node has room yet: in order, those with the same request in one line."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Request, deque[tuple[int, str]]] = {}
+        self._added = self._started = 0
+
+    def __len__(self) -> int:
+        return self._added - self._started
+
+    def keys(self) -> list[str]:
+        return [key for _, key in sorted(place for line in self._lines.values() for place in line)]
+
+    def add(self, key: str, request: Request) -> None:
+        self._lines.setdefault(request, deque()).append((self._added, key))
+        self._added += 1
+
+    def starts(self, cluster: Sequence[_Free]) -> list[tuple[str, int]]:
+        """(key, node) of the stages that can start now, which are taken out; a later one may pass an earlier one."""
+        started: list[tuple[str, int]] = []
+        open_lines = {request: line for request, line in self._lines.items() if line}
+        while open_lines:
+            request, line = min(open_lines.items(), key=lambda item: item[1][0])
+            uses = [(use if use >= SPREAD_ABOVE else 0.0, i) for i, use in _uses(request, cluster)]
+            if uses:
+                key, node = line.popleft()[1], min(uses)[1]
+                cluster[node].hold(key, request)
+                started.append((key, node))
+            if not uses or not line:
+                del open_lines[request]
+        self._started += len(started)
+        return started
 
 
 def _uses(request: Request, cluster: Sequence[_Free]) -> list[tuple[int, float]]:
@@ -174,10 +208,10 @@ def _summary(
     cost: Mapping[str, float],
     rank: Mapping[str, float],
 ) -> Schedule:
-    makespan = max((span.end for span in spans), default=0.0)
+    end = max((span.end for span in spans), default=0.0)
 
     def use(held: float, there: float) -> float:
-        return held / (there * makespan) if there and makespan else 0.0
+        return held / (there * end) if there and end else 0.0
 
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     cpu_seconds = sum(requests[span.key].cpus * (span.end - span.start) for span in spans)
@@ -185,7 +219,7 @@ def _summary(
     chain = longest_chain(stages, cost, rank)
     return Schedule(
         tuple(sorted(spans, key=lambda span: (span.start, span.node, span.key))),
-        makespan,
+        end,
         sum(cost.values()),
         use(cpu_seconds, cpus),
         use(gpu_seconds, gpus) if gpus else None,

@@ -55,6 +55,8 @@ class World:
         self._splits: dict[tuple[Part, Audience], Split] = {}
         self._classifiers: dict[tuple[Role, int], Classifier] = {}
         self._joint_decoys: dict[int, dict[int, int]] = {}  # by seed
+        self._accuracies: dict[tuple[str, str, int], Accuracy] = {}
+        self._made_gans: dict[tuple[str, Role, int, str], GAN] = {}
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
@@ -122,6 +124,12 @@ class World:
 
         place: where the spec asks for it.
         """
+        asked = (repr(choice), role, seed, target.key)
+        if asked not in self._made_gans:  # every label asks anew
+            self._made_gans[asked] = self._make_gan(choice, role, seed, target, place)
+        return self._made_gans[asked]
+
+    def _make_gan(self, choice: GANChoice, role: Role, seed: int, target: Model, place: str) -> GAN:
         structure = GANS[choice.name]
         data = self.split("all", "attacker" if role in ATTACKERS else "defender")
         fields = {"data": data, "role": role, **choice.settings, **self.common(seed)}
@@ -228,7 +236,10 @@ class World:
         return self.classifier("second_evaluator", self.spec.second_evaluator, seed)
 
     def accuracy(self, model: Model, test: Split, seed: int, where: str) -> Accuracy:
-        return self.named(f"accuracy {where}", Accuracy(model=model, test=test, **self.common(seed)))
+        if (found := self._accuracies.get((model.key, test.key, seed))) is None:
+            found = self.named(f"accuracy {where}", Accuracy(model=model, test=test, **self.common(seed)))
+            self._accuracies[model.key, test.key, seed] = found
+        return found
 
     def named(self, name: str, stage: S) -> S:
         """`stage`, called `name` from now on unless it has a name; a second stage of that name is numbered."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +32,7 @@ Role = Literal[
 ]
 Group = Literal["data", "classifier", "gan", "inversion", "finetune", "attack", "metrics"]
 GROUPS: tuple[Group, ...] = get_args(Group)
+_LEAVES = frozenset({str, int, float, bool, type(None)})  # most of what fields hold, recognised at a glance
 
 
 class Config(BaseModel):
@@ -74,12 +75,12 @@ class Stage(Config):
     @cached_property
     def config(self) -> dict[str, Any]:
         """Own fields as plain JSON data; an upstream stage stands as `{"stage": key}`."""
-        return {name: _plain(getattr(self, name)) for name in sorted(type(self).model_fields)}
+        return {name: _plain(getattr(self, name)) for name in sorted(_names(type(self)))}
 
     @cached_property
     def upstream(self) -> tuple[Stage, ...]:
         """The stages in this stage's fields, each once, in field order."""
-        found = {stage.key: stage for name in type(self).model_fields for stage in _stages(getattr(self, name))}
+        found = {stage.key: stage for name in _names(type(self)) for stage in _stages(getattr(self, name))}
         return tuple(found.values())
 
     @property
@@ -108,13 +109,20 @@ def closure_of(stages: Iterable[Stage]) -> dict[str, Stage]:
     return found
 
 
+@cache
+def _names(kind: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(kind.model_fields)
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _LEAVES:
+        return value
     if isinstance(value, Stage):
         return {"stage": value.key}
     if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in sorted(type(value).model_fields)}
+        return {name: _plain(getattr(value, name)) for name in sorted(_names(type(value)))}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _LEAVES else _plain(item) for item in value]
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in sorted(value.items())}
     if value is None or isinstance(value, bool | int | float | str):
@@ -123,14 +131,17 @@ def _plain(value: Any) -> Any:
 
 
 def _stages(value: Any) -> Iterator[Stage]:
+    if type(value) in _LEAVES:
+        return
     if isinstance(value, Stage):
         yield value
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
+        for name in _names(type(value)):
             yield from _stages(getattr(value, name))
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _stages(item)
+            if type(item) not in _LEAVES:
+                yield from _stages(item)
     elif isinstance(value, dict):
         for _, item in sorted(value.items()):
             yield from _stages(item)

@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import mse_loss
 
 from tasks.attacks.decoder_networks import DecoderNetwork
-from tasks.attacks.oracle import Oracle, oracle
+from tasks.attacks.oracle import oracle
 from tasks.checkpoint import TrainingState
 from tasks.context import Context
 from tasks.data.pixels import to_float, to_uint8
-from tasks.models.augment import augment
+from tasks.models.augmented_images import AugmentedImages
 from tasks.models.chunks import in_chunks
 from tasks.models.initialise import initialise
 from tasks.models.training import predict
@@ -21,6 +21,7 @@ from tasks.stage import Metrics
 
 if TYPE_CHECKING:
     from tasks.attacks.decoder import Decoder, ObservedPredictions
+    from tasks.data.stored_images import StoredImages
 
 LOG_EVERY = 25
 INIT_STD = 0.02  # as the GANs here
@@ -50,22 +51,32 @@ def paint(network: DecoderNetwork, predictions: torch.Tensor) -> torch.Tensor:
     return in_chunks(network.eval(), predictions, CHUNK, next(network.parameters()).device)
 
 
-def pairs(stage: Decoder, ctx: Context) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """What the decoder learns from: images uint8 (m, c, s, s), the target's answers (m, classes), queries.
+def reconstruction_error(network: DecoderNetwork, predictions: torch.Tensor, images: StoredImages) -> float:
+    """Mean squared difference between images (n, c, s, s) and what is painted from their confidences (n, classes)."""
+    total = 0.0
+    for rows, block in images.blocks():
+        total += len(block) / len(images) * mse_loss(paint(network, predictions[rows]), block.cpu()).item()
+    return total
+
+
+def mean_image_error(images: StoredImages) -> float:
+    """The same between images (n, c, s, s) and their mean: the variance of a pixel, averaged over pixels."""
+    parts = [(len(x) / len(images), x.mean(dim=0), x.var(dim=0, unbiased=False)) for _, x in images.blocks()]
+    mean = torch.stack([share * own for share, own, _ in parts]).sum(dim=0)
+    return torch.stack([share * (var + (own - mean).square()) for share, own, var in parts]).sum(dim=0).mean().item()
+
+
+def pairs(stage: Decoder, ctx: Context, public: StoredImages) -> tuple[AugmentedImages, torch.Tensor, int]:
+    """What the decoder learns from: images (m, c, s, s), the target's answers (m, classes), queries.
 
     The public images come first, in their order, then `copies` augmented versions of all of them. What is sent
     are 8-bit pictures. Of the target, nothing but the answers is used.
     """
-    public, _ = stage.data.tensors(ctx)
-    changes = ctx.generator("augment")
-    images = torch.cat([to_uint8(public), *(to_uint8(augment(public, changes)) for _ in range(stage.copies))])
+    images = AugmentedImages(public, stage.copies, ctx.generator("augment"), originals=True)
+    public.open()  # while `ctx` still loads anything
     with oracle(stage.target, ctx) as api:
-        answers = _ask(api, images)
+        answers = torch.cat([api.query(to_float(to_uint8(chunk))) for chunk in images.split(CHUNK)])
     return images, answers, api.queries
-
-
-def _ask(api: Oracle, images: torch.Tensor) -> torch.Tensor:
-    return torch.cat([api.query(to_float(chunk)) for chunk in images.split(CHUNK)])
 
 
 def train_decoder(stage: Decoder, ctx: Context) -> Metrics:
@@ -74,24 +85,26 @@ def train_decoder(stage: Decoder, ctx: Context) -> Metrics:
     `reconstruction_mse` is that of the public images from their own confidences (eval mode), `mean_image_mse`
     that of their mean image: a decoder above it has learned nothing from the vectors.
     """
-    images, answers, queries = pairs(stage, ctx)
-    n = len(images) // (1 + stage.copies)
+    public, _ = stage.data.images(ctx, device="cpu")  # where copies are augmented
+    images, answers, queries = pairs(stage, ctx, public)
+    own = answers[: len(public)].contiguous()
     network = blank(stage)
     initialise(network, ctx.generator("init"), std=INIT_STD)
     network.to(ctx.device)
     network.fit(answers.to(ctx.device))
-    _train(stage, ctx, network, images.to(ctx.device), answers.to(ctx.device))
+    _train(stage, ctx, network, images, answers.to(ctx.device))
     save_file({name: t.cpu().contiguous() for name, t in network.state_dict().items()}, ctx.out / "decoder.safetensors")
-    save_file({"predictions": answers[:n].contiguous()}, ctx.out / "predictions.safetensors")
-    public = to_float(images[:n])
+    save_file({"predictions": own}, ctx.out / "predictions.safetensors")
     return {
         "target_queries": float(queries),
-        "reconstruction_mse": mse_loss(paint(network, answers[:n]), public).item(),
-        "mean_image_mse": public.var(dim=0, unbiased=False).mean().item(),
+        "reconstruction_mse": reconstruction_error(network, own, public),
+        "mean_image_mse": mean_image_error(public),
     }
 
 
-def _train(stage: Decoder, ctx: Context, network: DecoderNetwork, images: torch.Tensor, answers: torch.Tensor) -> None:
+def _train(
+    stage: Decoder, ctx: Context, network: DecoderNetwork, images: AugmentedImages, answers: torch.Tensor
+) -> None:
     """`stage.steps` steps on random pairs; a killed run resumes to the same weights."""
     optimizer = torch.optim.Adam(
         network.parameters(), lr=stage.lr, betas=(stage.beta1, stage.beta2), amsgrad=stage.amsgrad
@@ -101,9 +114,11 @@ def _train(stage: Decoder, ctx: Context, network: DecoderNetwork, images: torch.
     first = state.resume(ctx)
 
     network.train()
-    for step in range(first, stage.steps):
-        rows = torch.randint(len(images), (stage.batch,), generator=draws).to(images.device)
-        loss = mse_loss(network(answers[rows]), to_float(images[rows]))
+    ahead = draws.clone_state()
+    chosen = (torch.randint(len(images), (stage.batch,), generator=ahead) for _ in range(first, stage.steps))
+    for step, wanted in enumerate(images.batches(chosen), start=first):
+        rows = torch.randint(len(images), (stage.batch,), generator=draws).to(answers.device)
+        loss = mse_loss(network(answers[rows]), to_float(to_uint8(wanted).to(answers.device)))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -98,7 +98,8 @@ class Sieve:
 
     def take(self, entry: Entry, seen: Seen) -> Used | None:
         """The picture as it is used, or None; what is to be said of it is among what was found."""
-        if reason := self._useless(entry.name, seen):
+        name = normal(entry.name)
+        if reason := self._useless(entry.name, name, seen):
             self.sifted.found.append(reason)
             return None
         try:
@@ -106,19 +107,20 @@ class Sieve:
         except UnusableError as error:
             self.sifted.found.append((f"pictures left out: {error}", entry.name))
             return None
-        used = Used(entry.name, normal(entry.name), crop, seen.digest)
+        used = Used(entry.name, name, crop, seen.digest)
         self._known[seen.digest] = entry.name
-        self._names.add(used.name)
-        self.sifted.found.extend((finding, entry.name) for finding in _converted(seen))
+        self._names.add(name)
+        if seen.mode != "RGB" or seen.turned:
+            self.sifted.found.extend((finding, entry.name) for finding in _converted(seen))
         self.sifted.used.append(used)
         return used
 
-    def _useless(self, name: str, seen: Seen) -> tuple[str, str] | None:
+    def _useless(self, name: str, composed: str, seen: Seen) -> tuple[str, str] | None:
         if seen.trouble:
             return f"pictures left out: the file {seen.trouble}", name
         if seen.digest in self._known:
             return "pictures left out: the same as another of that person", f"{name} (= {self._known[seen.digest]})"
-        if normal(name) in self._names:
+        if composed in self._names:
             return "pictures left out: the name is another's but for how an accent is stored", name
         return None
 

@@ -96,9 +96,10 @@ class Inspector:
         if row is None:
             return None
         try:
-            if row[:3] == list(_stamp(f"{self._root}/{name}")) and len(row) == 3 + len(Seen._fields):
-                return Seen(*row[3:])  # type: ignore[arg-type]
-        except (OSError, TypeError):
+            size, modified, changed, *rest = row
+            if (size, modified, changed) == _stamp(f"{self._root}/{name}") and len(rest) == len(Seen._fields):
+                return Seen(*rest)  # type: ignore[arg-type]
+        except (OSError, TypeError, ValueError):
             return None
         return None
 

@@ -15,10 +15,8 @@ def file_digest(path: Path) -> str:
 
 def digest_of_files(content: Mapping[str, str]) -> str:
     """One digest over relative names and the digests of the files' contents."""
-    digest = hashlib.sha256()
-    for name, value in sorted(content.items()):
-        digest.update(f"{name}\0{value}\n".encode())
-    return digest.hexdigest()
+    lines = "".join([f"{name}\0{value}\n" for name, value in sorted(content.items())])
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def manifest_of(root: Path) -> str:

@@ -53,14 +53,15 @@ def picture_names(root: Path, folder: str, findings: Findings) -> list[str]:
     found = []
     with os.scandir(root / folder) as entries:
         for entry in entries:
-            name = f"{folder}/{entry.name}"
-            if entry.name.startswith("."):
+            own = entry.name
+            name = f"{folder}/{own}"
+            if own.startswith("."):
                 continue
-            if not _is_text(entry.name):
+            if not _is_text(own):
                 findings.add("pictures left out: the name is not UTF-8", [ascii(name)])
             elif entry.is_symlink() and not Path(entry.path).exists():
                 findings.add("pictures left out: the symbolic link leads nowhere", [name])
-            elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            elif entry.is_file() and own.lower().endswith(SUFFIXES):
                 found.append(name)
             else:
                 findings.add("entries that are no pictures by their names, ignored", [name])
@@ -84,6 +85,8 @@ def incomplete(what: str, names: Sequence[str]) -> Problem:
 
 
 def _is_text(name: str) -> bool:
+    if name.isascii():
+        return True
     try:
         name.encode()
     except UnicodeEncodeError:

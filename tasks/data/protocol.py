@@ -12,6 +12,7 @@ its rule, with the same counts.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -183,13 +184,12 @@ class _Look:
     def without_doubles(self, people: Sequence[str]) -> tuple[dict[str, list[Used]], dict[str, tuple[str, ...]]]:
         """The pictures of people but for those that stand under two of them, and the names of these, by person."""
         found = self.pictures(people)
-        owners: dict[str, set[str]] = {}
-        for person, used in found.items():
-            for picture in used:
-                owners.setdefault(picture.digest, set()).add(person)
-        doubles = {person: tuple(p.name for p in used if len(owners[p.digest]) > 1) for person, used in found.items()}
+        owners = Counter(picture.digest for used in found.values() for picture in used)  # each once a person
+        if len(owners) == owners.total():
+            return found, {}
+        doubles = {person: tuple(p.name for p in used if owners[p.digest] > 1) for person, used in found.items()}
         left_out = {person: names for person, names in doubles.items() if names}
         for names in left_out.values():
             self.findings.add(_TWO_LABELS, names)
-        kept = {person: [p for p in used if len(owners[p.digest]) == 1] for person, used in found.items()}
+        kept = {person: [p for p in used if owners[p.digest] == 1] for person, used in found.items()}
         return kept, left_out

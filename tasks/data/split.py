@@ -82,10 +82,10 @@ class Split(Stage):
         }[self.part]
         return [pictures[i] for i in sorted(share)]
 
-    def images(self, ctx: Context) -> tuple[StoredImages, torch.Tensor]:
-        """For a dependant: images (n, c, s, s) that are read by rows, as float in [-1, 1] on the device of `ctx`, and
-        labels (n,) int64 there."""
-        return stored_images.open_split(self, ctx)
+    def images(self, ctx: Context, device: torch.device | str | None = None) -> tuple[StoredImages, torch.Tensor]:
+        """For a dependant: images (n, c, s, s) that are read by rows, as float in [-1, 1] on `device` (by default that
+        of `ctx`), and labels (n,) int64 there."""
+        return stored_images.open_split(self, ctx, ctx.device if device is None else device)
 
     def tensors(self, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
         """For a dependant that needs them all at once: images (n, c, s, s) float in [-1, 1], labels; on the CPU."""

@@ -6,11 +6,12 @@ fits. The numbers are the same either way: the one conversion from 8 bits is tha
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 RESIDENT_BYTES = 4 * 2**30  # of 8-bit images that are kept on a GPU; more are fetched batch by batch
 AHEAD = 2  # batches that are read while another is computed with
+BLOCK_BYTES = 2**28  # of images as floats that are measured on at once
 _FILL = 1024  # images at a time, on their way to the GPU
 
 
@@ -68,6 +70,16 @@ class StoredImages:
         """All of them in order, `chunk` at a time."""
         return self.batches(torch.arange(len(self)).split(chunk))
 
+    def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """All of them in order, (rows, images) as many at a time as take BLOCK_BYTES."""
+        many = max(1, BLOCK_BYTES // (4 * math.prod(self._rows.shape)))
+        starts = range(0, len(self), many)
+        yield from zip((slice(start, start + many) for start in starts), self.split(many), strict=True)
+
+    def open(self) -> None:
+        """Find the files now, so that no artifact is asked for later."""
+        self._rows.open()
+
     def _read(self, rows: torch.Tensor) -> torch.Tensor:
         """Images (k, c, s, s) uint8: on the device if they are kept there, else on the CPU, pinned for a GPU."""
         if self._resident is not None:
@@ -90,13 +102,23 @@ class StoredImages:
         return kept
 
 
-Images = torch.Tensor | StoredImages  # (n, c, s, s) in [-1, 1]
+class Images(Protocol):
+    """Images (n, c, s, s) in [-1, 1]: a tensor, or what makes the tensors that are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> torch.Tensor: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def split(self, chunk: int, /) -> Iterable[torch.Tensor]: ...
 
 
-def open_split(split: Split, ctx: Context) -> tuple[StoredImages, torch.Tensor]:
-    """The images of a split and their labels (n,) int64, on the device of `ctx`."""
+def open_split(split: Split, ctx: Context, device: torch.device | str) -> tuple[StoredImages, torch.Tensor]:
+    """The images of a split and their labels (n,) int64, on `device`."""
     rows, labels = _stored(split, ctx)
-    return StoredImages(rows, ctx.device), labels.to(ctx.device)
+    return StoredImages(rows, device), labels.to(device)
 
 
 def read_split(split: Split, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:

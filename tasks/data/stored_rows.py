@@ -49,6 +49,11 @@ class StoredRows:
             taken[here] = self._files[int(number)]()[row[here]]
         return taken
 
+    def open(self) -> None:
+        """Map all files now."""
+        for file in self._files:
+            file()
+
     def only(self, rows: Numbers) -> StoredRows:
         """Some of them, none read yet."""
         return StoredRows(self._files, self._file[rows], self._row[rows], mapped=self.mapped)

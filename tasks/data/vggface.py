@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -50,7 +50,7 @@ class VggFaceFiles(PeopleFolders):
 
     def entries(self, person: str) -> Sequence[Entry]:
         if person not in self._listed:
-            there = {PurePosixPath(entry.name).stem: entry.name for entry in super().entries(person)}
+            there = {_stem(entry.name): entry.name for entry in super().entries(person)}
             boxes = self._boxes(person)
             wanted = [(stem, name) for stem, name in sorted(there.items()) if stem in boxes]
             gone, extra = boxes.keys() - there.keys(), there.keys() - boxes.keys()
@@ -97,6 +97,11 @@ class VggFaceFiles(PeopleFolders):
             elif curated or not self._curated:
                 found[parts[0]] = box
         return found
+
+
+def _stem(name: str) -> str:
+    """The picture's id: its file name without the suffix, which every picture has."""
+    return name[name.rindex("/") + 1 : name.rindex(".")]
 
 
 class VggFaceShard(ArchiveShard):

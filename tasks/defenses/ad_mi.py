@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.attacks import decoder_training
+    from tasks.data.stored_images import StoredImages
     from tasks.defenses import ad_mi_noise
     from tasks.models import inference
 else:
@@ -72,9 +73,9 @@ class Noised(NoiseSettings, Wrapped):
         settings = self.fields_of(NoiseSettings)
         return ad_mi_noise.AdMINetwork(self.model.network(ctx), decoder, self.gradient, **settings)
 
-    def own_metrics(self, ctx: Context, images: torch.Tensor, clean: torch.Tensor, answers: torch.Tensor) -> Metrics:
+    def own_metrics(self, ctx: Context, images: StoredImages, clean: torch.Tensor, answers: torch.Tensor) -> Metrics:
         decoder = self.decoder.trained(ctx)
-        before, after = ((decoder_training.paint(decoder, p) - images).square().mean().item() for p in (clean, answers))
+        before, after = (decoder_training.reconstruction_error(decoder, p, images) for p in (clean, answers))
         return {"decoder_mse_clean": before, "decoder_mse": after}
 
 

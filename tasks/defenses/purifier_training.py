@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, relu
 
 from tasks.checkpoint import TrainingState
 from tasks.context import Context
-from tasks.models.augment import augment
+from tasks.models.augmented_images import AugmentedImages
 from tasks.models.initialise import initialise
 from tasks.models.training import predict
 from tasks.models.wrapped_network import WrappedNetwork
@@ -87,9 +87,8 @@ def train_purifier(stage: Purifier, ctx: Context) -> Metrics:
 
     `reconstruction` is the mean of ||G(p) - p||_2^2, `label_agreement` the share of images that keep their label.
     """
-    public, _ = stage.data.tensors(ctx)
-    changes = ctx.generator("augment")
-    images = torch.cat([public, *(augment(public, changes) for _ in range(stage.copies))])
+    public, _ = stage.data.images(ctx, device="cpu")  # where copies are augmented
+    images = AugmentedImages(public, stage.copies, ctx.generator("augment"), originals=True)
     vectors = predict(stage.model.network(ctx), images).softmax(dim=1).to(ctx.device)
     network = blank(stage)
     initialise(network, ctx.generator("init"))

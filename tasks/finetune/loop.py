@@ -15,6 +15,7 @@ from tasks.finetune.ewc import consolidate, ewc_penalty, fisher_diagonal, normal
 from tasks.finetune.losses import defense_objective, private_loss, public_loss
 from tasks.models.architectures import Network
 from tasks.models.augment import augment
+from tasks.models.augmented_images import AugmentedImages
 from tasks.models.training import predict, save_network
 from tasks.stage import Metrics
 
@@ -31,8 +32,7 @@ def compute_fisher(stage: Fisher, ctx: Context) -> Metrics:
     stored, labels = stage.data.images(ctx)
     images: Images = stored
     if stage.augmented:
-        changes = ctx.generator("augment")
-        images = torch.cat([augment(stored[:], changes) for _ in range(stage.augmented)])
+        images = AugmentedImages(stored, stage.augmented, ctx.generator("augment"), originals=False)
         labels = labels.repeat(stage.augmented)
     if stage.labels == "sampled":
         labels = sampled_labels(predict(network, images), ctx.generator("labels")).to(ctx.device)

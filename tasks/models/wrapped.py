@@ -15,6 +15,7 @@ from tasks.stage import Group, Metrics
 if TYPE_CHECKING:
     import torch
 
+    from tasks.data.stored_images import StoredImages
     from tasks.models import wrapped_record
     from tasks.models.wrapped_network import WrappedNetwork
 else:
@@ -54,7 +55,7 @@ class Wrapped(Model):
         """The inner model's network and the wrapper around it, with their weights, on the device."""
         raise NotImplementedError
 
-    def own_metrics(self, ctx: Context, images: torch.Tensor, clean: torch.Tensor, answers: torch.Tensor) -> Metrics:
+    def own_metrics(self, ctx: Context, images: StoredImages, clean: torch.Tensor, answers: torch.Tensor) -> Metrics:
         """What else this wrapper records of images (n, c, s, s) with confidences before and after, (n, classes)."""
         return {}
 

@@ -43,7 +43,7 @@ def record(stage: Wrapped, ctx: Context) -> Metrics:
 
     `dispersion` is that of the answers, `dispersion_clean` that of the inner model, both by the inner model's labels.
     """
-    images, _ = stage.measured_on.tensors(ctx)
+    images, _ = stage.measured_on.images(ctx)
     network = stage.network(ctx)
     clean, answers = (predict(n, images).softmax(dim=1) for n in (network.inner, network))
     save_file({"clean": clean.contiguous(), "answers": answers.contiguous()}, ctx.out / "answers.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from grid.expand import expand
 from grid.problems import SpecError
 from grid.spec_parser import load_spec
 from tasks.models.classifier import Classifier
+from tasks.stage import Stage
 from tests import archives
 from tests.grid.archive_specs import downloaded, named, on_trees, write_trees
 from tests.grid.specs import complaint, decoygrid, only
@@ -67,6 +69,22 @@ def test_the_papers_learning_settings(trees: Path, monkeypatch: pytest.MonkeyPat
         (112, 32, 0.01, "sgd"),
         (224, 16, 0.01, "sgd"),
     }
+
+
+def test_a_plan_makes_each_stage_about_once(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of cells ask for the same few judges and GANs; what a key costs is paid for each stage made."""
+    monkeypatch.chdir(trees)
+    keyed: Counter[str] = Counter()
+    key_of = Stage.__dict__["key"].func
+
+    def counted(stage: Stage) -> str:
+        keyed[stage.kind] += 1
+        return str(key_of(stage))
+
+    monkeypatch.setattr(Stage.__dict__["key"], "func", counted)
+    stages = expand(load_spec("table2", on_trees("table2"))).stages()
+    assert keyed["accuracy"] == sum(stage.kind == "accuracy" for stage in stages.values())
+    assert keyed.total() < 1.6 * len(stages)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from grid.costs import Costs
 from grid.placement import GIB, Node, Request
 from grid.problems import SpecError
-from grid.schedule import Schedule, simulate
+from grid.schedule import Schedule, makespan, simulate
 from grid.schedule_view import schedule_content, simulated_workers
 from grid.workers import equal_workers, parse_workers
 from tasks.stage import Stage
@@ -103,6 +103,7 @@ def test_every_schedule_is_a_possible_one(count: int, nodes: int, cpus: int, see
     seconds = {key: float(chance.randrange(1, 9)) for key in stages if chance.random() < 0.8}
     requests = {key: Request(float(chance.randrange(1, cpus + 1))) for key in seconds}
     found = simulate(stages, seconds, requests, [Node(float(cpus))] * nodes)
+    assert makespan(stages, seconds, requests, [Node(float(cpus))] * nodes) == found.makespan
     spans = {span.key: span for span in found.spans}
     assert spans.keys() == seconds.keys()
     for key, span in spans.items():

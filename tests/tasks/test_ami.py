@@ -119,11 +119,11 @@ def test_a_copy_is_paired_with_its_own_answer(lab: Lab) -> None:
     """What the decoder paints from a vector is the 8-bit picture that was sent for it, augmented or not."""
     stage = tiny(lab, copies=1)
     ctx = lab.context(stage)
-    images, answers, _ = decoder_training.pairs(stage, ctx)
-    public, _ = stage.data.tensors(ctx)
-    assert torch.equal(images[:24], to_uint8(public))
+    public, _ = stage.data.images(ctx)
+    images, answers, _ = decoder_training.pairs(stage, ctx, public)
+    assert torch.equal(images[:24], public[:])
     assert not torch.equal(images[24:], images[:24])
-    expected = predict(lab.victim.network(ctx), images / 127.5 - 1).softmax(dim=1)
+    expected = predict(lab.victim.network(ctx), to_uint8(images[:]) / 127.5 - 1).softmax(dim=1)
     assert torch.allclose(answers, expected, atol=1e-5)
 
 
