@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import search_overhead
 from benchmarks.bare_tune import Bare, Clocks
-from benchmarks.search_overhead import Pair, Record, figures, read_record, report, sentence, write_record
+from benchmarks.overhead_record import Record, read_record, report, sentence, write_record
+from benchmarks.search_overhead import Pair, figures
 from benchmarks.search_table import read_table
 from grid.search_driver import Driver
 from grid.search_proposals import make_proposals
@@ -84,7 +85,7 @@ def test_figures_leave_out_the_first_trial_of_a_block() -> None:
 
 def test_the_report_has_medians_and_ranges() -> None:
     pairs = [Pair(Clocks(0, [0, end], []), Clocks(0, [0, 4.0], [9.0, 3.0])) for end in (6.0, 4.0, 5.0)]
-    lines = report([figures(pair) for pair in pairs], 2).splitlines()
+    lines = report(Record(2, "small", "finetune", tuple(figures(pair) for pair in pairs))).splitlines()
     assert lines[0] == "| 3 pairs of 2 trials | median | range |"
     assert "| ratio | 1.25 | 1.00–1.50 |" in lines
     assert "| difference | 1.00 s | 0.00–2.00 s |" in lines
@@ -101,7 +102,7 @@ def test_a_record_gives_the_same_report_and_its_sentence(tmp_path: Path, capsys:
     assert "6.0 s against 4.0 s, medians of 3 pairs of 2 trials" in sentence(record)
     assert search_overhead.main(["--from", str(path)]) == 0, "1.50 is within the aim"
     said = capsys.readouterr().out
-    assert report(record.pairs, 2) in said
+    assert report(record) in said
     assert sentence(record) in said
     write_record(record._replace(pairs=record.pairs[2:]), path)
     assert search_overhead.main(["--from", str(path)]) == 1
