@@ -24,17 +24,25 @@ REPOSITORY = Path(__file__).parents[2]
 CHOSEN = {"alpha": 2.34, "lambda3": 45.6, "omega": 1.0}
 
 
-def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """What the trials of both labels share; their own fine-tunes have other coefficients in each test."""
+    folder = tmp_path_factory.mktemp("search")
+    build(study(folder)[1], found := Store(str(folder / "store")))
+    return found
+
+
+def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path, store: Store) -> None:
     """Same fine-tune, same rungs, same measurements: otherwise the two are not to be compared."""
     found, shared = study(tmp_path, labels=[3])
-    build(shared, store := Store(str(tmp_path / "store")))
+    build(shared, store)
     reported: list[dict[str, float]] = []
     bare = Bare(found, store.location, shared.sources)
-    before = {path for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    before = {path for path in Path(store.location).rglob("*") if path.is_file()}
     for _ in range(2):  # the second one meets what the first one loaded
         reported.clear()
         bare.run(CHOSEN, reported.append)
-    assert {path for path in (tmp_path / "store").rglob("*") if path.is_file()} == before, "it writes nothing"
+    assert {path for path in Path(store.location).rglob("*") if path.is_file()} == before, "it writes nothing"
     work = [point.pop("work") for point in reported]
     assert work == sorted(work)
     assert work[0] > 0
@@ -47,10 +55,9 @@ def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path) -> None:
     assert set(reported[0]) == {"mc_all", "mc_target", "aa_top1", "aa_top5", "target_confidence"}
 
 
-def test_a_recorded_search_is_a_table_that_counts_steps_as_trials_do(tmp_path: Path) -> None:
+def test_a_recorded_search_is_a_table_that_counts_steps_as_trials_do(tmp_path: Path, store: Store) -> None:
     """By the real driver and the real trials: what benchmarks/search_replay.py reads is what a search writes."""
     found, shared = study(tmp_path)
-    build(shared, store := Store(str(tmp_path / "store")))
     record = ledger(store, found.space, GOALS)
     record.document |= {"scheduler": "none"}
     record.document["undefended"] = {"search": measure_undefended(found, store, {}), "confirmed": None}
