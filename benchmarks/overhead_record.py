@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.formats import markdown_line
-from grid.problems import Problem, SpecError
-from grid.runner import git_revision, versions
+from benchmarks.measured import Kind, read_json, write_json
 
 AIM = 1.5  # ratio of both, at most
 
@@ -38,16 +34,16 @@ class Record(NamedTuple):
     pairs: tuple[Figures, ...]
 
 
-def report(found: Sequence[Figures], trials: int) -> str:
+def report(record: Record) -> str:
     """Medians over the pairs, with the range, as Markdown."""
 
     def line(name: str, value: Callable[[Figures], float], unit: str = " s") -> str:
-        values = [value(one) for one in found]
+        values = [value(one) for one in record.pairs]
         return markdown_line([name, f"{median(values):.2f}{unit}", f"{min(values):.2f}–{max(values):.2f}{unit}"])
 
     return "\n".join(
         [
-            markdown_line([f"{len(found)} pairs of {trials} trials", "median", "range"]),
+            markdown_line([f"{len(record.pairs)} pairs of {record.trials} trials", "median", "range"]),
             "|---|--:|--:|",
             line("decoygrid search, a trial", lambda one: one.ours),
             line("bare Tune loop, a trial", lambda one: one.bare),
@@ -61,25 +57,27 @@ def report(found: Sequence[Figures], trials: int) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """The pairs, what was run, and on what: a small file for docs/results/records."""
+    """The pairs, and what was run."""
     about = {"benchmark": "search_overhead", "aim": AIM, "spec": record.spec, "space": record.space}
     about |= {"trials": record.trials, "pairs": [pair._asdict() for pair in record.pairs]}
-    about |= {"cpus": os.cpu_count(), "git": git_revision(), "versions": versions(), "platform": platform.machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(about, path)
 
 
 def read_record(path: Path) -> Record:
     """A file of `write_record`. SpecError if it is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        pairs = tuple(Figures(**{name: float(pair[name]) for name in Figures._fields}) for pair in found["pairs"])
-        record = Record(int(found["trials"]), str(found["spec"]), str(found["space"]), pairs)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError([Problem(f"--from {path}", f"is no record of this benchmark ({error!r})")]) from error
+    return read_json(path, _parsed)
+
+
+def _parsed(found: Any) -> Record:
+    pairs = tuple(Figures(**{name: float(pair[name]) for name in Figures._fields}) for pair in found["pairs"])
     if not pairs:
-        raise SpecError([Problem(f"--from {path}", "holds no pair")])
-    return record
+        raise ValueError("holds no pair")
+    return Record(int(found["trials"]), str(found["spec"]), str(found["space"]), pairs)
+
+
+def met(record: Record) -> bool:
+    """Whether the median ratio is within the aim."""
+    return median(pair.ratio for pair in record.pairs) <= AIM
 
 
 def sentence(record: Record) -> str:
@@ -93,11 +91,4 @@ def sentence(record: Record) -> str:
     )
 
 
-def check_writable(path: Path | None) -> None:
-    """SpecError before anything is measured for a file that cannot be written."""
-    if path is not None and (path.is_dir() or not os.access(_first_there(path.parent), os.W_OK)):
-        raise SpecError([Problem(f"--record {path}", "cannot be written")])
-
-
-def _first_there(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+KIND = Kind(write_record, read_record, report, sentence, met)

@@ -19,26 +19,26 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.overhead_record import check_writable
-from benchmarks.preparation_record import Figures, met, read_record, report, sentence, write_record
-from benchmarks.preparation_tree import JPEG, write_tree
+from benchmarks.measured import run_command
+from benchmarks.preparation_record import KIND, Figures
+from benchmarks.preparation_tree import write_tree
+from benchmarks.preparation_work import SIZE, plain, prepare, prepare_counted, timed
 from grid.problems import Problem, SpecError
-from grid.runner import peak_memory, run_stage
 from grid.store import Store
-from tasks.data import inspection
 from tasks.data.dataset import Catalogue
 from tasks.data.shard import Shard
 from tasks.data.vggface2 import VggFace2
 
-PICTURES, LABELS, SIZE = 50_000, 1_000, 64
+PICTURES, LABELS = 50_000, 1_000
 LEAST_EACH, MOST = 4, 10_000_000  # pictures of a label; of the tree
 KILL = 5  # eighths of the pictures, after which a preparation is killed
 _FRESH = multiprocessing.get_context("forkserver")  # a child's memory is its own, and its start is quick
-_FRESH.set_forkserver_preload(["benchmarks.preparation"])
+# Whatever this module imports, but not itself: it is its children's `__main__`, which must not be there before.
+_FRESH.set_forkserver_preload(["benchmarks.preparation_work", "benchmarks.preparation_record", "tasks.data.vggface2"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,22 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.preparation", description="What preparing costs.")
     parser.add_argument("--pictures", type=int, default=PICTURES, help=f"of the tree; default {PICTURES:,}")
     parser.add_argument("--labels", type=int, default=LABELS, help=f"people in it; default {LABELS:,}")
-    parser.add_argument("--record", type=Path, help="also write the figures into this JSON file")
-    parser.add_argument("--from", dest="recorded", type=Path, help="measure nothing: print this record's report")
-    options = parser.parse_args(arguments)
-    try:
-        if options.recorded is not None:
-            return _said(read_record(options.recorded))
-        check_writable(options.record)
-        _check(options.pictures, options.labels)
-    except SpecError as error:
-        for problem in error.problems:
-            print(f"{problem.place}: {problem.message}", file=sys.stderr)
-        return 2
-    figures = measure(options.pictures, options.labels)
-    if options.record is not None:
-        write_record(figures, options.record)
-    return _said(figures)
+    return run_command(parser, arguments, KIND, _prepared)
+
+
+def _prepared(options: argparse.Namespace) -> Callable[[], Figures]:
+    _check(options.pictures, options.labels)
+    return lambda: measure(options.pictures, options.labels)
 
 
 def measure(pictures: int, labels: int) -> Figures:
@@ -75,20 +65,20 @@ def measure(pictures: int, labels: int) -> Figures:
         shards, catalogue = _planned(folder / "data", labels)
         look = time.monotonic() - began
         _say(f"looked at while planning: {look:.1f} s; {len(shards)} shards")
-        plain = [_in_child(_plain, root)]
-        ours = _in_child(_prepare, shards, str(folder / "all"), dict(catalogue.sources))
-        plain.append(_in_child(_plain, root))
+        loops = [_in_child(plain, root)]
+        ours = _in_child(prepare, shards, str(folder / "all"), dict(catalogue.sources))
+        loops.append(_in_child(plain, root))
         few, about = _planned(folder / "data", labels // 2)
-        _in_child(_prepare, few, str(folder / "half"), dict(about.sources))
+        _in_child(prepare, few, str(folder / "half"), dict(about.sources))
         done, decoded = _killed(shards, folder / "killed", dict(catalogue.sources))
         return Figures(
             pictures=sum(catalogue.pictures.values()),
             labels=labels,
             shards=len(shards),
             ours=ours["seconds"],
-            plain=sum(run["seconds"] for run in plain) / len(plain),
+            plain=sum(run["seconds"] for run in loops) / len(loops),
             look=look,
-            plain_memory=max(run["memory"] for run in plain),
+            plain_memory=max(run["memory"] for run in loops),
             memory=_peak(Store(str(folder / "all"))),
             memory_of_half=_peak(Store(str(folder / "half"))),
             done_when_killed=done,
@@ -112,13 +102,13 @@ def _killed(shards: list[Shard], store: Path, sources: dict[str, Path]) -> tuple
     """(shards that were done when a preparation was killed, pictures decoded by it and by the one that went on)."""
     decoded = _FRESH.Value("q", 0)
     pictures = sum(len(list(sources[shard.manifest].glob(f"train/{p}/*"))) for shard in shards for p in shard.people)
-    first = _FRESH.Process(target=_prepare_counted, args=(shards, str(store), sources, decoded, KILL * pictures // 8))
+    first = _FRESH.Process(target=prepare_counted, args=(shards, str(store), sources, decoded, KILL * pictures // 8))
     first.start()
     first.join()
     if first.exitcode != -signal.SIGKILL:
         raise RuntimeError(f"a preparation was to be killed and ended with {first.exitcode=}")
     done = len(Store(str(store)).records(shard.key for shard in shards))
-    again = _FRESH.Process(target=_prepare_counted, args=(shards, str(store), sources, decoded, -1))
+    again = _FRESH.Process(target=prepare_counted, args=(shards, str(store), sources, decoded, -1))
     again.start()
     again.join()
     if again.exitcode or len(Store(str(store)).records(shard.key for shard in shards)) != len(shards):
@@ -126,55 +116,17 @@ def _killed(shards: list[Shard], store: Path, sources: dict[str, Path]) -> tuple
     return done, int(decoded.value)
 
 
-def _prepare_counted(shards: list[Shard], store: str, sources: dict[str, Path], decoded: Any, kill_at: int) -> None:
-    read = inspection.read
-
-    def counted(path: Path) -> Any:
-        decoded.value += 1
-        if decoded.value == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return read(path)
-
-    inspection.read = counted
-    _prepare(shards, store, sources)
-
-
-def _prepare(shards: list[Shard], store: str, sources: dict[str, Path]) -> None:
-    for shard in shards:
-        outcome = run_stage(shard, store, sources)
-        if outcome.error is not None:
-            raise RuntimeError(f"a preparation that fails measures nothing: {outcome.error}")
-
-
-def _plain(root: Path) -> None:
-    """What a script does: open, convert, resize, stack."""
-    import numpy as np
-    from PIL import Image
-
-    images = []
-    for path in sorted(root.rglob(f"*{JPEG}")):
-        with Image.open(path) as image:
-            images.append(np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)))
-    np.stack(images)
-
-
 def _in_child(work: Any, *arguments: Any) -> dict[str, float]:
     """Seconds of some work in a process of its own, without its start, and the most bytes that the process took."""
     told = _FRESH.Queue()
-    child = _FRESH.Process(target=_timed, args=(told, work, arguments))
+    child = _FRESH.Process(target=timed, args=(told, work, arguments))
     child.start()
     child.join()
     if child.exitcode:
         raise RuntimeError(f"{work.__name__} ended with {child.exitcode=}")
     found: dict[str, float] = told.get()
-    _say(f"{work.__name__.strip('_')}: {found['seconds']:.1f} s")
+    _say(f"{work.__name__}: {found['seconds']:.1f} s")
     return found
-
-
-def _timed(told: Any, work: Any, arguments: Sequence[Any]) -> None:
-    began = time.monotonic()
-    work(*arguments)
-    told.put({"seconds": time.monotonic() - began, "memory": float(peak_memory())})
 
 
 def _peak(store: Store) -> float:
@@ -191,12 +143,6 @@ def _check(pictures: int, labels: int) -> None:
         problems.append(Problem("--pictures", text))
     if problems:
         raise SpecError(problems)
-
-
-def _said(figures: Figures) -> int:
-    print(report(figures))
-    print(f"\n{sentence(figures)}")
-    return 0 if met(figures) else 1
 
 
 def _say(text: str) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.formats import markdown_line
-from grid.problems import Problem, SpecError
-from grid.runner import git_revision, versions
+from benchmarks.measured import Kind, read_json, write_json
 
 AIM_RATIO = 1.5  # seconds of a preparation over those of a plain loop, both in one process, at most
 AIM_MEMORY = 1.1  # peak memory of a preparation over that of half of the pictures, at most
@@ -84,22 +80,22 @@ def sentence(one: Figures) -> str:
 
 
 def write_record(one: Figures, path: Path) -> None:
-    """The figures, and on what they were measured: a small file for docs/results/records/benchmarks."""
-    about: dict[str, Any] = {"benchmark": "preparation", "figures": one._asdict()}
-    about |= {"aims": {"ratio": AIM_RATIO, "memory": AIM_MEMORY}}
-    about |= {"cpus": os.cpu_count(), "git": git_revision(), "versions": versions(), "platform": platform.machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """The figures and the aims."""
+    aims = {"ratio": AIM_RATIO, "memory": AIM_MEMORY}
+    write_json({"benchmark": "preparation", "figures": one._asdict(), "aims": aims}, path)
 
 
 def read_record(path: Path) -> Figures:
     """A file of `write_record`. SpecError if it is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["figures"]
-        values: dict[str, Any] = {name: float(found[name]) for name in Figures._fields}
-        one = Figures(**values | {name: int(found[name]) for name in _COUNTS})
-        if min(one.pictures, one.ours, one.plain, one.memory_of_half) <= 0:
-            raise ValueError("counts, seconds and bytes are above 0")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError([Problem(f"--from {path}", f"is no record of this benchmark ({error!r})")]) from error
+    return read_json(path, _parsed)
+
+
+def _parsed(found: Any) -> Figures:
+    values: dict[str, Any] = {name: float(found["figures"][name]) for name in Figures._fields}
+    one = Figures(**values | {name: int(values[name]) for name in _COUNTS})
+    if min(one.pictures, one.ours, one.plain, one.memory_of_half) <= 0:
+        raise ValueError("counts, seconds and bytes are above 0")
     return one
+
+
+KIND = Kind(write_record, read_record, report, sentence, met)

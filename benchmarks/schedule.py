@@ -17,25 +17,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from analysis.formats import markdown_line
-from benchmarks.overhead_record import check_writable
+from benchmarks.measured import NotMeasuredError, run_command
+from benchmarks.schedule_record import KIND, Figures, Record
 from benchmarks.stage_overhead import Silent
 from grid.costs import Costs
 from grid.expand import expand
 from grid.placement import Node, place
 from grid.plan import Plan
-from grid.problems import Problem, SpecError
 from grid.ray_executor import RayExecutor
 from grid.reconcile import Reconciler
 from grid.runner import git_revision, versions
@@ -43,30 +38,9 @@ from grid.schedule import simulate
 from grid.spec_parser import load_spec
 from grid.store import Store
 
-AIM = 0.2  # by which a makespan may differ
 EXTRA = 0.05  # seconds of a stage beside its own: it is sent to a worker, and its files are stored
-Records = Mapping[str, Mapping[str, Any]]
+StageRecords = Mapping[str, Mapping[str, Any]]
 SMALL = ("budget=smoke", "name=schedule", "labels=[0, 4]")
-
-
-class Figures(NamedTuple):
-    """Makespans in seconds on so many workers."""
-
-    workers: int
-    simulated: float  # from the records of the first run, on one worker
-    replayed: float  # simulated from the durations of the run that was measured
-    measured: float
-    stretch: float  # seconds of all stages in the run that was measured, over those in the first
-
-    @property
-    def error(self) -> float:
-        """Of the simulated one, relative to the measured one."""
-        return self.simulated / self.measured - 1
-
-    @property
-    def scheduling_error(self) -> float:
-        """The same with durations that are known."""
-        return self.replayed / self.measured - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,29 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.schedule", description="Simulated against measured.")
     parser.add_argument("--spec", default="orl_demo", help="a shipped spec or a file; default orl_demo")
     parser.add_argument("--set", dest="overrides", action="append", help=f"default: {' '.join(SMALL)}")
-    parser.add_argument("--record", type=Path, help="also write the figures into this JSON file")
-    parser.add_argument("--from", dest="recorded", type=Path, help="measure nothing: print this record's report")
-    options = parser.parse_args(arguments)
-    try:
-        if options.recorded is not None:
-            return _said(read_record(options.recorded))
-        check_writable(options.record)
-        plan = expand(load_spec(options.spec, options.overrides or list(SMALL)))
-    except SpecError as error:
-        for problem in error.problems:
-            print(f"{problem.place}: {problem.message}", file=sys.stderr)
-        return 2
-    try:
-        figures = measure(plan)
-    except ConnectionError as error:
-        print(f"Ray does not start here: {error}", file=sys.stderr)
-        return 1
-    if options.record is not None:
-        write_record(figures, len(plan.stages()), options.record)
-    return _said(figures)
+    return run_command(parser, arguments, KIND, _prepared)
 
 
-def measure(plan: Plan) -> tuple[Figures, ...]:
+def _prepared(options: argparse.Namespace) -> Callable[[], Record]:
+    plan = expand(load_spec(options.spec, options.overrides or list(SMALL)))
+    return lambda: measure(plan)
+
+
+def measure(plan: Plan) -> Record:
     """Run the plan on one worker for its imports and records, then on one and on two for the clock."""
     found: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="decoygrid-schedule-") as folder:
@@ -113,10 +73,10 @@ def measure(plan: Plan) -> tuple[Figures, ...]:
                 measured = run(plan, store)
             found.append(compared(plan, workers, records, store.records(), measured))
             print(f"{workers} workers: {found[-1].simulated:.1f} s simulated, {measured:.1f} s", file=sys.stderr)
-    return tuple(found)
+    return Record(len(plan.stages()), tuple(found))
 
 
-def compared(plan: Plan, workers: int, before: Records, now: Records, measured: float) -> Figures:
+def compared(plan: Plan, workers: int, before: StageRecords, now: StageRecords, measured: float) -> Figures:
     """The figures of a run that took `measured` seconds and left the records `now`."""
     seconds = [sum(record["seconds"] for record in records.values()) for records in (before, now)]
     foretold, replayed = (simulated(plan, Costs(records.values()), workers) for records in (before, now))
@@ -152,7 +112,7 @@ def _cluster(workers: int, imported: Sequence[str] = ()) -> Iterator[Callable[[]
     try:
         ray.init(address="local", num_cpus=workers, **quiet)
     except Exception as error:  # Ray raises the bare class if its node is not up in time
-        raise ConnectionError(str(error)) from error
+        raise NotMeasuredError(f"Ray does not start here: {error}") from error
     try:
         warm = ray.remote(_warm)
         ray.get([warm.remote(list(imported)) for _ in range(workers)])
@@ -171,61 +131,6 @@ def _warm(modules: Sequence[str]) -> None:
 
 def _imported() -> list[str]:
     return [name for name in list(sys.modules) if name != "__main__"]
-
-
-def report(figures: Sequence[Figures]) -> str:
-    """A line for each number of workers, as Markdown."""
-    lines = [
-        markdown_line(["workers", "simulated", "measured", "error", "stretch", "error with the run's own durations"]),
-        "|--:|--:|--:|--:|--:|--:|",
-    ]
-    for one in figures:
-        cells = [str(one.workers), f"{one.simulated:.1f} s", f"{one.measured:.1f} s", f"{one.error:+.0%}"]
-        lines.append(markdown_line([*cells, f"{one.stretch:.2f}", f"{one.scheduling_error:+.0%}"]))
-    return "\n".join(lines)
-
-
-def sentence(figures: Sequence[Figures]) -> str:
-    """What the docs say of it, in a line."""
-    parts = [f"{one.error:+.0%} on {one.workers} worker{'s' * (one.workers != 1)}" for one in figures]
-    own = [f"{one.scheduling_error:+.0%}" for one in figures]
-    stretch = [f"{one.stretch:.2f}" for one in figures]
-    return (
-        f"The simulated makespan differs from a measured one by {' and '.join(parts)}; with the stages' durations in "
-        f"the measured run, by {' and '.join(own)} (they were {' and '.join(stretch)} times the recorded ones)."
-    )
-
-
-def write_record(figures: Sequence[Figures], stages: int, path: Path) -> None:
-    """The figures, and on what they were measured: a small file for docs/results/records/benchmarks."""
-    about: dict[str, Any] = {
-        "benchmark": "schedule",
-        "aim": AIM,
-        "stages": stages,
-        "figures": [one._asdict() for one in figures],
-    }
-    about |= {"cpus": os.cpu_count(), "git": git_revision(), "versions": versions(), "platform": platform.machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def read_record(path: Path) -> tuple[Figures, ...]:
-    """A file of `write_record`. SpecError if it is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["figures"]
-        numbers = [{name: float(one[name]) for name in Figures._fields} for one in found]
-        figures = tuple(Figures(int(one.pop("workers")), **one) for one in numbers)
-        if not figures or not all(one.measured > 0 for one in figures):
-            raise ValueError("there is at least one makespan, and all are above 0")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError([Problem(f"--from {path}", f"is no record of this benchmark ({error!r})")]) from error
-    return figures
-
-
-def _said(figures: Sequence[Figures]) -> int:
-    print(report(figures))
-    print(f"\n{sentence(figures)}")
-    return 0 if all(abs(one.error) <= AIM for one in figures) else 1
 
 
 if __name__ == "__main__":

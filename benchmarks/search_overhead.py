@@ -16,13 +16,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 from benchmarks.bare_tune import Clocks, run_bare
-from benchmarks.overhead_record import AIM, Figures, Record, check_writable, read_record, report, sentence, write_record
+from benchmarks.measured import NotMeasuredError, run_command
+from benchmarks.overhead_record import KIND, Figures, Record
 from grid.problems import Problem, SpecError
 from grid.ray_executor import connect
 from grid.runner import run_stage
@@ -55,37 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--space", default="finetune_reduced", help="a shipped space, or a file")
     parser.add_argument("--trials", type=int, default=6, help="of a block; the first one starts the worker; default 6")
     parser.add_argument("--pairs", type=int, default=5, help="blocks of each; default 5")
-    parser.add_argument("--record", type=Path, help="also write the pairs into this JSON file")
-    parser.add_argument("--from", dest="recorded", type=Path, help="measure nothing: print this record's report")
-    options = parser.parse_args(arguments)
-    try:
-        if options.recorded is not None:
-            return _said(read_record(options.recorded))
-        check_writable(options.record)
-        study, shared = _checked(options.spec, options.space, options.trials, options.pairs)
-    except SpecError as error:
-        for problem in error.problems:
-            print(f"{problem.place}: {problem.message}", file=sys.stderr)
-        return 2
-    with tempfile.TemporaryDirectory(prefix="decoygrid-overhead-") as folder:
-        store = Store(folder)
-        for stage in shared.shared.values():
-            if (reason := run_stage(stage, store.location, shared.sources).error) is not None:
-                print(f"{stage.key}: {reason}", file=sys.stderr)
-                return 1
-        connect("local")
-        pairs = _pairs(study, shared, store, options.trials, options.pairs)
-    record = Record(options.trials, study.world.spec.name, options.space, tuple(figures(pair) for pair in pairs))
-    if options.record is not None:
-        write_record(record, options.record)
-    return _said(record)
+    return run_command(parser, arguments, KIND, _prepared)
 
 
-def _said(record: Record) -> int:
-    """Print the report; 0 if the aim is met."""
-    print(report(record.pairs, record.trials))
-    print(f"\n{sentence(record)}")
-    return 0 if median(pair.ratio for pair in record.pairs) <= AIM else 1
+def _prepared(options: argparse.Namespace) -> Callable[[], Record]:
+    study, shared = _checked(options.spec, options.space, options.trials, options.pairs)
+
+    def work() -> Record:
+        with tempfile.TemporaryDirectory(prefix="decoygrid-overhead-") as folder:
+            store = Store(folder)
+            for stage in shared.shared.values():
+                if (reason := run_stage(stage, store.location, shared.sources).error) is not None:
+                    raise NotMeasuredError(f"{stage.key}: {reason}")
+            connect("local")
+            pairs = _pairs(study, shared, store, options.trials, options.pairs)
+        return Record(options.trials, study.world.spec.name, options.space, tuple(figures(pair) for pair in pairs))
+
+    return work
 
 
 def figures(pair: Pair) -> Figures:

@@ -20,6 +20,7 @@ from statistics import fmean
 
 from analysis.search_parts import Search
 from analysis.search_record import read_search
+from benchmarks.measured import refuse
 from benchmarks.replay import WORKERS, Run, Strategy, parse_strategies, replay
 from benchmarks.replay_report import replay_csv, replay_markdown, replay_picture
 from benchmarks.search_table import Table, read_table
@@ -45,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table, strategies, searches = _checked(options)
         runs = _runs(table, strategies, options.seeds, options.trials)
     except SpecError as error:
-        for problem in error.problems:
-            print(f"{problem.place}: {problem.message}", file=sys.stderr)
-        return 2
+        return refuse(error)
     files = {
         "replay.csv": replay_csv(table, runs).encode(),
         "replay.md": replay_markdown(table, runs, searches, "replay.png").encode(),

@@ -16,13 +16,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.overhead_record import check_writable
-from benchmarks.stage_record import Figures, Record, met, read_record, report, sentence, write_record
+from benchmarks.measured import NotMeasuredError, run_command
+from benchmarks.stage_record import KIND, Figures, Record
 from grid.costs import Costs
 from grid.problems import Problem, SpecError
 from grid.ray_executor import RayExecutor, connect
@@ -77,27 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command: 0 if the aims are met, 1 if not, 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stage_overhead", description="What a stage costs.")
     parser.add_argument("--stages", type=int, action="append", help="how many; can be repeated; default 1000 and 10000")
-    parser.add_argument("--record", type=Path, help="also write the figures into this JSON file")
-    parser.add_argument("--from", dest="recorded", type=Path, help="measure nothing: print this record's report")
-    options = parser.parse_args(arguments)
-    try:
-        if options.recorded is not None:
-            return _said(read_record(options.recorded))
-        check_writable(options.record)
-        counts = _checked(options.stages or list(COUNTS))
-    except SpecError as error:
-        for problem in error.problems:
-            print(f"{problem.place}: {problem.message}", file=sys.stderr)
-        return 2
-    try:
-        connect("local")
-    except ConnectionError as error:
-        print(f"Ray does not start here: {error}", file=sys.stderr)
-        return 1
-    record = Record(tuple(measure(count) for count in counts))
-    if options.record is not None:
-        write_record(record, options.record)
-    return _said(record)
+    return run_command(parser, arguments, KIND, _prepared)
+
+
+def _prepared(options: argparse.Namespace) -> Callable[[], Record]:
+    counts = _checked(options.stages or list(COUNTS))
+
+    def work() -> Record:
+        try:
+            connect("local")
+        except ConnectionError as error:
+            raise NotMeasuredError(f"Ray does not start here: {error}") from error
+        return Record(tuple(measure(count) for count in counts))
+
+    return work
 
 
 def measure(count: int) -> Figures:
@@ -179,12 +172,6 @@ def _checked(counts: Sequence[int]) -> Sequence[int]:
     if bad:
         raise SpecError([Problem("--stages", f"must be from 10 to {MOST}, got {count}") for count in bad])
     return counts
-
-
-def _said(record: Record) -> int:
-    print(report(record))
-    print(f"\n{sentence(record)}")
-    return 0 if met(record) else 1
 
 
 if __name__ == "__main__":

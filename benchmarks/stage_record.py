@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.formats import markdown_line
-from grid.problems import Problem, SpecError
-from grid.runner import git_revision, versions
+from benchmarks.measured import Kind, read_json, write_json
 
 AIM_RATIO = 3.0  # seconds a stage by us over those of a bare task, at most
 AIM_GROWTH = 1.5  # seconds a stage of the most stages over those of the fewest: linear
@@ -77,24 +73,23 @@ def sentence(record: Record) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """The figures, and on what they were measured: a small file for docs/results/records/benchmarks."""
-    about: dict[str, Any] = {"benchmark": "stage_overhead", "figures": [one._asdict() for one in record.figures]}
-    about |= {"aims": {"ratio": AIM_RATIO, "growth": AIM_GROWTH, "found": AIM_FOUND}}
-    about |= {"cpus": os.cpu_count(), "git": git_revision(), "versions": versions(), "platform": platform.machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """The figures and the aims."""
+    aims = {"ratio": AIM_RATIO, "growth": AIM_GROWTH, "found": AIM_FOUND}
+    figures = [one._asdict() for one in record.figures]
+    write_json({"benchmark": "stage_overhead", "figures": figures, "aims": aims}, path)
 
 
 def read_record(path: Path) -> Record:
     """A file of `write_record`. SpecError if it is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["figures"]
-        numbers = [{name: float(one[name]) for name in Figures._fields} for one in found]
-        figures = tuple(Figures(int(one.pop("stages")), **one) for one in numbers)
-        if not all(one.stages > 0 and one.bare > 0 for one in figures):
-            raise ValueError("counts and seconds are above 0")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError([Problem(f"--from {path}", f"is no record of this benchmark ({error!r})")]) from error
-    if not figures:
-        raise SpecError([Problem(f"--from {path}", "holds no figures")])
+    return read_json(path, _parsed)
+
+
+def _parsed(found: Any) -> Record:
+    numbers = [{name: float(one[name]) for name in Figures._fields} for one in found["figures"]]
+    figures = tuple(Figures(int(one.pop("stages")), **one) for one in numbers)
+    if not figures or not all(one.stages > 0 and one.bare > 0 for one in figures):
+        raise ValueError("there is at least one line of figures, and counts and seconds are above 0")
     return Record(figures)
+
+
+KIND = Kind(write_record, read_record, report, sentence, met)

@@ -17,7 +17,6 @@ import json
 import math
 import multiprocessing
 import os
-import platform
 import signal
 import sys
 import tempfile
@@ -29,14 +28,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.overhead_record import check_writable
+from benchmarks.measured import check_writable, refuse, write_json
 from benchmarks.team_checks import Database, checks
 from benchmarks.team_server import TrackingServer, missing, postgres
 from grid.mirror import TrackingError, sync
 from grid.mirror_model import Grid
 from grid.mirror_views import describe
 from grid.problems import Problem, SpecError
-from grid.runner import git_revision, versions
+from grid.runner import versions
 from grid.store import Store
 from tests.grid.mirrored import DEFENSES, FakeGrid, build, table
 
@@ -103,18 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (reason := missing()) is not None:
             raise SpecError([Problem("benchmark", reason)])
     except SpecError as error:
-        for problem in error.problems:
-            print(f"{problem.place}: {problem.message}", file=sys.stderr)
-        return 2
+        return refuse(error)
     with tempfile.TemporaryDirectory(prefix="decoygrid-team-") as folder:
         found = run_team(Path(folder), options.runs, options.writers)
     print(found.report())
     if options.record is not None:
-        about = {"benchmark": "team_mirror", **asdict(found), "cpus": os.cpu_count(), "git": git_revision()}
         own = {name: metadata.version(name) for name in ("mlflow", "sqlalchemy")}
-        about |= {"versions": versions() | own, "platform": platform.machine()}
-        options.record.parent.mkdir(parents=True, exist_ok=True)
-        options.record.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        about = {"benchmark": "team_mirror", **asdict(found), "versions": versions() | own}
+        write_json(about, options.record)
     return 0 if found.good else 1
 
 

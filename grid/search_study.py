@@ -195,7 +195,8 @@ def _unfit(spec: Spec, space: Space, choice: DefenseChoice | None) -> list[Probl
         named = sorted({found.defense.name for found in spec.defenses})
         problems.append(Problem("defenses", f"has no {space.defense!r}, which the space fills, but {named}; add it"))
     if space.protect is not None and spec.protect != space.protect:
-        problems.append(Problem("protect", f"the space {space.name!r} is for {space.protect!r}, got {spec.protect!r}"))
+        needed = f"the space {space.name!r} is for {space.protect!r}, got {spec.protect!r}"
+        problems.append(Problem("protect", f"{needed}; give --set protect={space.protect}, or another space"))
     if spec.datasets and spec.datasets[0].dataset.val_per_label < 1:
         place = f"{spec.datasets[0].place}.val_per_label"
         problems.append(Problem(place, "a search measures MC(all) on the validation split; give at least 1"))

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from grid.runner import run_stage
 from grid.spec_source import read_budget
@@ -24,7 +24,7 @@ from tasks.gan.gan import GAN, GANChoice, TargetGAN
 from tasks.gan.wgan import WGAN
 from tasks.inversion.fakes import Fakes
 from tasks.models.classifier import Classifier, Model
-from tasks.stage import Role, Stage
+from tasks.stage import Metrics, Role, Stage
 
 CLASSES = 6
 
@@ -49,12 +49,21 @@ class MemoryCheckpoints:
         return self.data
 
 
+class Undisturbed(NamedTuple):
+    """What a run leaves that nothing disturbs: its metrics, its curves and the sha256 of its files."""
+
+    metrics: Metrics
+    curves: list[dict[str, float]]
+    digests: dict[str, str]
+
+
 class Lab:
     """Six private people, six public ones (three a side), 32 px; a victim, two GANs and fakes of them."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.uri = root, str(root / "store")
         self.store = Store(self.uri)
+        self._undisturbed: dict[str, Undisturbed] = {}
         self.dataset = Synthetic(size=32, people=2 * CLASSES, per_person=8)
 
     def run(self, stage: Stage, sources: Mapping[str, Path] | None = None) -> Artifact:
@@ -77,6 +86,14 @@ class Lab:
         out = Path(tempfile.mkdtemp(dir=self.root))
         load = load or partial(self.run, sources=sources)
         return Context(stage, out, load, sources=sources, checkpoints=checkpoints, checkpoint_seconds=0.0)
+
+    def undisturbed(self, stage: Stage) -> Undisturbed:
+        """Run apart from the store, without checkpoints, and once for each key."""
+        if stage.key not in self._undisturbed:
+            ctx = self.context(stage)
+            metrics = stage.run(ctx)
+            self._undisturbed[stage.key] = Undisturbed(metrics, ctx.curves, folder_digests(ctx.out))
+        return self._undisturbed[stage.key]
 
     @cached_property
     def catalogue(self) -> Catalogue:

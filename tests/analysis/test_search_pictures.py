@@ -6,6 +6,7 @@ import copy
 import io
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,12 @@ def document() -> dict[str, Any]:
     return record(40)
 
 
+@cache
+def drawn(name: str) -> dict[str, bytes]:
+    """The pictures of `document`, drawn once for all tests."""
+    return DRAWN[name](read_search(record(40)))
+
+
 def words(svg: bytes) -> str:
     """The texts of an SVG in which letters are shapes: matplotlib leaves each in a comment."""
     return "\n".join(re.findall(r"<!-- (.*?) -->", svg.decode()))
@@ -39,7 +46,7 @@ def words(svg: bytes) -> str:
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_pictures_are_the_same_every_time(name: str, document: dict[str, Any]) -> None:
-    files = DRAWN[name](read_search(document))
+    files = drawn(name)
     assert sorted(files) == [f"{name}.png", f"{name}.svg"]
     assert DRAWN[name](read_search(copy.deepcopy(document))) == files
     assert b"<dc:date>" not in files[f"{name}.svg"]
@@ -56,7 +63,7 @@ def test_nothing_is_drawn_before_a_trial_has_finished(name: str, document: dict[
 
 def test_pareto_names_its_counts_and_what_became_of_the_picks(document: dict[str, Any]) -> None:
     search = read_search(document)
-    shown = words(pareto_pictures(search)["pareto.svg"])
+    shown = words(drawn("pareto")["pareto.svg"])
     for text in (
         f"finished ({len(search.finished)})",
         f"stopped early ({len(search.by_state('stopped'))})",
@@ -78,16 +85,16 @@ def test_rules_that_agree_share_their_mark(document: dict[str, Any]) -> None:
 
 
 def test_an_arrow_leads_from_the_search_to_what_was_confirmed(document: dict[str, Any]) -> None:
-    search = read_search(document)
     unconfirmed = [pick | {"confirmed": None} for pick in document["picks"]]
     undefended = document["undefended"] | {"confirmed": None}
     bare = read_search(document | {"picks": unconfirmed, "undefended": undefended})
-    arrows = [pareto_pictures(found)["pareto.svg"].count(b"stroke-linecap: round") for found in (search, bare)]
+    pictures = drawn("pareto"), pareto_pictures(bare)
+    arrows = [files["pareto.svg"].count(b"stroke-linecap: round") for files in pictures]
     assert arrows[0] > arrows[1]
 
 
 def test_pareto_says_what_bars_and_larger_dots_are(document: dict[str, Any]) -> None:
-    shown = words(pareto_pictures(read_search(document))["pareto.svg"])
+    shown = words(drawn("pareto")["pareto.svg"])
     assert "bars: 95% interval" in shown
     assert "larger" not in shown, "all lie apart"
     first = next(trial for trial in document["trials"] if trial["state"] == "finished")
@@ -111,7 +118,7 @@ def test_a_rate_that_does_not_vary_has_one_tick_and_no_made_up_scale(document: d
 
 def test_parallel_coordinates_count_what_is_not_drawn(document: dict[str, Any]) -> None:
     failed = [trial for trial in document["trials"] if trial["state"] == "failed"]
-    shown = words(parallel_pictures(read_search(document))["parallel_coordinates.svg"])
+    shown = words(drawn("parallel_coordinates")["parallel_coordinates.svg"])
     assert f"not drawn: failed ({len(failed)})" in shown
     others = [trial for trial in document["trials"] if trial["state"] != "failed"]
     assert "failed" not in words(
@@ -124,8 +131,8 @@ def test_a_limit_on_the_loss_of_accuracy_is_drawn(document: dict[str, Any]) -> N
     assert "limit: 3 points below undefended" in shown
 
 
-def test_parallel_axes_are_what_varies_with_its_scale(document: dict[str, Any]) -> None:
-    shown = words(parallel_pictures(read_search(document))["parallel_coordinates.svg"]).splitlines()
+def test_parallel_axes_are_what_varies_with_its_scale() -> None:
+    shown = words(drawn("parallel_coordinates")["parallel_coordinates.svg"]).splitlines()
     titles = ["alpha", "beta", "omega", "gamma", "lambda3", "MC all", "MC l_t", "AA top-1", "AA top-5"]
     assert [text for text in shown if text in titles] == titles
     assert "lr" not in shown, "constant"

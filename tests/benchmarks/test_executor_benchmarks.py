@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import schedule, stage_overhead, stage_record
+from benchmarks import schedule, schedule_record, stage_overhead, stage_record
+from benchmarks.measured import Kind
 from benchmarks.stage_record import Figures, Record, met
 from grid.costs import Costs
 from grid.expand import expand
@@ -41,15 +42,18 @@ def test_an_overhead_record_is_printed_again(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_schedule_record_is_printed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = (schedule.Figures(1, 110.0, 101.0, 100.0, 0.9), schedule.Figures(2, 54.0, 63.0, 60.0, 1.2))
+    one, two = (
+        schedule_record.Figures(*numbers) for numbers in ((1, 110.0, 101.0, 100.0, 0.9), (2, 54.0, 63.0, 60.0, 1.2))
+    )
+    found = schedule_record.Record(30, (one, two))
     path = tmp_path / "record.json"
-    schedule.write_record(found, 30, path)
-    assert schedule.read_record(path) == found
+    schedule_record.write_record(found, path)
+    assert schedule_record.read_record(path) == found
     assert schedule.main(["--from", str(path)]) == 0
     said = capsys.readouterr().out
     assert "differs from a measured one by +10% on 1 worker and -10% on 2 workers; with" in said
     assert "in the measured run, by +1% and +5% (they were 0.90 and 1.20 times the recorded ones)." in said
-    schedule.write_record((found[0]._replace(simulated=121.0),), 30, path)
+    schedule_record.write_record(schedule_record.Record(30, (one._replace(simulated=121.0),)), path)
     assert schedule.main(["--from", str(path)]) == 1
 
 
@@ -82,11 +86,7 @@ def test_bad_counts_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert schedule.main(["--record", str(tmp_path)]) == 2
 
 
-@pytest.mark.parametrize("name", ["stage_overhead", "schedule"])
-def test_the_docs_say_what_the_record_says(name: str) -> None:
-    path = RECORDS / f"{name}.json"
+@pytest.mark.parametrize(("name", "kind"), [("stage_overhead", stage_record.KIND), ("schedule", schedule_record.KIND)])
+def test_the_docs_say_what_the_record_says(name: str, kind: Kind[Any]) -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    if name == "stage_overhead":
-        assert stage_record.sentence(stage_record.read_record(path)) in readme
-    else:
-        assert schedule.sentence(schedule.read_record(path)) in readme
+    assert kind.sentence(kind.read(RECORDS / f"{name}.json")) in readme

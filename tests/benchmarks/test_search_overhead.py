@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import search_overhead
 from benchmarks.bare_tune import Bare, Clocks
-from benchmarks.search_overhead import Pair, Record, figures, read_record, report, sentence, write_record
+from benchmarks.overhead_record import Record, read_record, report, sentence, write_record
+from benchmarks.search_overhead import Pair, figures
 from benchmarks.search_table import read_table
 from grid.search_driver import Driver
 from grid.search_proposals import make_proposals
@@ -23,17 +24,25 @@ REPOSITORY = Path(__file__).parents[2]
 CHOSEN = {"alpha": 2.34, "lambda3": 45.6, "omega": 1.0}
 
 
-def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """What the trials of both labels share; their own fine-tunes have other coefficients in each test."""
+    folder = tmp_path_factory.mktemp("search")
+    build(study(folder)[1], found := Store(str(folder / "store")))
+    return found
+
+
+def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path, store: Store) -> None:
     """Same fine-tune, same rungs, same measurements: otherwise the two are not to be compared."""
     found, shared = study(tmp_path, labels=[3])
-    build(shared, store := Store(str(tmp_path / "store")))
+    build(shared, store)
     reported: list[dict[str, float]] = []
     bare = Bare(found, store.location, shared.sources)
-    before = {path for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    before = {path for path in Path(store.location).rglob("*") if path.is_file()}
     for _ in range(2):  # the second one meets what the first one loaded
         reported.clear()
         bare.run(CHOSEN, reported.append)
-    assert {path for path in (tmp_path / "store").rglob("*") if path.is_file()} == before, "it writes nothing"
+    assert {path for path in Path(store.location).rglob("*") if path.is_file()} == before, "it writes nothing"
     work = [point.pop("work") for point in reported]
     assert work == sorted(work)
     assert work[0] > 0
@@ -46,10 +55,9 @@ def test_the_bare_loop_reports_what_a_trial_reports(tmp_path: Path) -> None:
     assert set(reported[0]) == {"mc_all", "mc_target", "aa_top1", "aa_top5", "target_confidence"}
 
 
-def test_a_recorded_search_is_a_table_that_counts_steps_as_trials_do(tmp_path: Path) -> None:
+def test_a_recorded_search_is_a_table_that_counts_steps_as_trials_do(tmp_path: Path, store: Store) -> None:
     """By the real driver and the real trials: what benchmarks/search_replay.py reads is what a search writes."""
     found, shared = study(tmp_path)
-    build(shared, store := Store(str(tmp_path / "store")))
     record = ledger(store, found.space, GOALS)
     record.document |= {"scheduler": "none"}
     record.document["undefended"] = {"search": measure_undefended(found, store, {}), "confirmed": None}
@@ -84,7 +92,7 @@ def test_figures_leave_out_the_first_trial_of_a_block() -> None:
 
 def test_the_report_has_medians_and_ranges() -> None:
     pairs = [Pair(Clocks(0, [0, end], []), Clocks(0, [0, 4.0], [9.0, 3.0])) for end in (6.0, 4.0, 5.0)]
-    lines = report([figures(pair) for pair in pairs], 2).splitlines()
+    lines = report(Record(2, "small", "finetune", tuple(figures(pair) for pair in pairs))).splitlines()
     assert lines[0] == "| 3 pairs of 2 trials | median | range |"
     assert "| ratio | 1.25 | 1.00–1.50 |" in lines
     assert "| difference | 1.00 s | 0.00–2.00 s |" in lines
@@ -101,7 +109,7 @@ def test_a_record_gives_the_same_report_and_its_sentence(tmp_path: Path, capsys:
     assert "6.0 s against 4.0 s, medians of 3 pairs of 2 trials" in sentence(record)
     assert search_overhead.main(["--from", str(path)]) == 0, "1.50 is within the aim"
     said = capsys.readouterr().out
-    assert report(record.pairs, 2) in said
+    assert report(record) in said
     assert sentence(record) in said
     write_record(record._replace(pairs=record.pairs[2:]), path)
     assert search_overhead.main(["--from", str(path)]) == 1

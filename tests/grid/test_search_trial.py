@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -317,12 +316,16 @@ def test_a_spec_that_cannot_be_searched_is_refused(tmp_path: Path, changes: dict
     assert "small.yaml" in str(caught.value)
 
 
-def test_a_space_for_joint_models_is_not_taken_for_single_ones(tmp_path: Path) -> None:
-    text = 'from ray import tune\nPROTECT = "joint"\nSPACE = {"alpha": tune.uniform(1, 2)}\n'
+@pytest.mark.parametrize(("of_space", "of_spec"), [("joint", "single"), ("single", "joint")])
+def test_a_space_for_the_other_protection_says_how_the_spec_takes_it(
+    tmp_path: Path, of_space: str, of_spec: str
+) -> None:
+    text = f'from ray import tune\nPROTECT = "{of_space}"\nSPACE = {{"alpha": tune.uniform(1, 2)}}\n'
     with pytest.raises(SpecError) as caught:
-        study(tmp_path, text)
-    said = json.dumps([problem.message for problem in caught.value.problems])
-    assert "is for 'joint'" in said
+        study(tmp_path, text, protect=of_spec)
+    (problem,) = caught.value.problems
+    assert f"is for '{of_space}', got '{of_spec}'; give --set protect={of_space}, or" in problem.message
+    study(tmp_path, text, protect=of_space)
 
 
 def test_the_shared_work_has_names(bench: Bench) -> None:

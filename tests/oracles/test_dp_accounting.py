@@ -66,10 +66,10 @@ def test_the_tighter_accountant_takes_less_noise() -> None:
 
 
 def test_noise_falls_with_epsilon_and_rises_with_steps() -> None:
-    sigmas = [noise_multiplier(epsilon, 0.01, 0.5, 12, "rdp") for epsilon in (0.5, 2.0)]
+    sigmas = [noise_multiplier(epsilon, 0.01, 0.05, 12, "rdp") for epsilon in (0.5, 2.0)]
     assert sigmas[1] < sigmas[0]
-    assert noise_multiplier(2.0, 0.01, 0.5, 48, "rdp") > 1.2 * sigmas[1]
-    assert noise_multiplier(None, 0.01, 0.5, 12, "rdp") == 0
+    assert noise_multiplier(2.0, 0.01, 0.05, 48, "rdp") > 1.2 * sigmas[1]
+    assert noise_multiplier(None, 0.01, 0.05, 12, "rdp") == 0
 
 
 @pytest.mark.parametrize(("batch", "epochs", "sigma"), [(64, 50, 0.60), (256, 50, 0.77)])

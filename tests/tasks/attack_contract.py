@@ -22,7 +22,7 @@ from tasks.models.architectures import Network
 from tasks.models.classifier import Model
 from tests.lab import CLASSES, Lab
 
-SMALL = {"images": 4, "steps": 40, "chunk": 4, "pool": 64, "population": 16}
+SMALL = {"images": 4, "steps": 8, "chunk": 4, "pool": 64, "population": 16}  # for all but what is to be found
 Check = Callable[[Lab, type[Attack]], None]
 
 

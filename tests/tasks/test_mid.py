@@ -191,7 +191,8 @@ def test_every_attack_runs_on_it(lab: Lab, name: str) -> None:
 def test_a_gradient_attack_finds_what_it_looks_for(lab: Lab, at_test: str) -> None:
     """Also through the noise: the draw changes at each step, the gradient of mu does not."""
     target = model(lab, at_test=at_test)
-    found = [lab.run(attack_contract.build(lab, ATTACKS["privacy"], label, target=target)) for label in (0, 4)]
+    privacy = ATTACKS["privacy"]
+    found = [lab.run(attack_contract.build(lab, privacy, label, target=target, steps=40)) for label in (0, 4)]
     confidence = [p for product in found for p in product.table("samples.parquet").column("target_p").to_pylist()]
     assert sum(confidence) / len(confidence) > 2.5 / CLASSES
 
