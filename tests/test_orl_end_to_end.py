@@ -13,10 +13,12 @@ from PIL import Image
 
 from grid.store import Store
 from tests.analysis import search_lab
+from tests.grid.specs import NETWORKS
 
 pytestmark = pytest.mark.slow
 
-SPEC = ["grid/specs/orl_demo.yaml", "--set", "budget=smoke", "--set", "labels=[0, 4]", "--set", "victim.width=0.125"]
+SMALL = ["--set", "budget=smoke", *(part for change in NETWORKS for part in ("--set", change))]
+SPEC = ["grid/specs/orl_demo.yaml", *SMALL, "--set", "labels=[0, 4]"]
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -61,7 +63,7 @@ def test_from_photographs_to_table_picture_and_records(tmp_path: Path) -> None:
 
 def test_one_flipped_byte_is_found_said_and_repaired(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    spec = ["orl_demo", "--set", "budget=smoke", "--set", "labels=[0]", "--set", "defenses=[none]"]
+    spec = ["orl_demo", *SMALL, "--set", "labels=[0]", "--set", "defenses=[none]"]
     place = ["--store", str(store), "--tracking", "none", "--out", str(tmp_path / "out"), "--in-process"]
     decoygrid("run", *spec, *place)
     weights = next(store.glob("wgan-*/*/generator.safetensors"))

@@ -29,6 +29,12 @@ SMALL: dict[str, Any] = {
 }
 
 
+NETWORKS = tuple(
+    f"{role}={{{', '.join(f'{name}: {value}' for name, value in SMALL[role].items())}}}"
+    for role in ("victim", "evaluator", "second_evaluator", "public_classifier")
+)  # as overrides of a shipped spec, whose own take minutes
+
+
 def write(folder: Path, **changes: Any) -> str:
     """The small spec with top-level keys changed, as a file; a value of `...` leaves the key out."""
     content = {key: value for key, value in {**SMALL, **changes}.items() if value is not ...}

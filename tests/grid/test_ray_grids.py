@@ -24,7 +24,10 @@ pytestmark = pytest.mark.ray
 SPEC = """
 name: kills
 dataset: {name: synthetic, size: 32, people: 8, per_person: 8}
-victim: {arch: vgg16_bn, width: 0.125}
+victim: {arch: vgg16_bn, width: 0.0625, epochs: 2}
+evaluator: {arch: ir_small, width: 0.25, epochs: 2}
+second_evaluator: {arch: densenet_small, width: 0.5, epochs: 2}
+public_classifier: {arch: ir_small, width: 0.25, epochs: 2}
 labels: [0, 1]
 attacks: [{name: gmi, gan: {name: wgan, steps: 250}}]
 defenses: [none, {name: gan_id, replay: 1, gan: {name: wgan, steps: 250}}]

@@ -22,13 +22,14 @@ from grid.views import stage_states
 from tasks.artifact import DamagedArtifactError
 from tests.grid.faulty_proxy import FaultyProxy
 from tests.grid.s3_server import ENVIRONMENT, make_bucket, s3_server, uri
+from tests.grid.specs import NETWORKS
 
 pytest.importorskip("moto", reason="moto, an S3 server for tests, is not installed: pip install 'moto[s3]'")
 
 KEY = "toy-0123456789abcdef"
 REPOSITORY = Path(__file__).parents[2]
-SMALL = ["orl_demo", "--set", "dataset={name: synthetic, size: 32}", "--set", "budget=smoke", "--set", "labels=[0]",
-         "--set", "victim.width=0.125", "--set", "defenses=[none]"]  # fmt: skip
+CHANGES = ("dataset={name: synthetic, size: 32}", "budget=smoke", "labels=[0]", "defenses=[none]", *NETWORKS)
+SMALL = ["orl_demo", *(part for change in CHANGES for part in ("--set", change))]
 
 
 @pytest.fixture(scope="module")
