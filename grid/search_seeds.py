@@ -19,6 +19,7 @@ from grid.store import Store
 from tasks.finetune.finetune import Finetune
 from tasks.finetune.fisher import Fisher
 from tasks.inversion.fakes import Fakes
+from tasks.inversion.synthetic_person import SyntheticPerson
 
 SHARE = 4  # of the trials at most one in so many is taken from grids
 Record = Mapping[str, Any]
@@ -71,7 +72,7 @@ def _stored(store: Store, study: Study, chosen: Mapping[str, Value]) -> set[str]
 
 def _finetunes(store: Store) -> Iterator[tuple[str, Record, Mapping[str, Record]]]:
     """(key, record, the records around it) of each fine-tune that a grid of the store names, by key."""
-    kinds = (Finetune.kind, Fakes.kind, Fisher.kind)
+    kinds = (Finetune.kind, Fakes.kind, SyntheticPerson.kind, Fisher.kind)
     documents = [store.read_document(name) or {} for name in store.documents("grids")]
     stages = [(key, about) for document in documents for key, about in document.get("stages", {}).items()]
     records = store.records({key for key, about in stages if about["kind"] in kinds})
@@ -85,6 +86,12 @@ def _setting(name: str, record: Record, records: Mapping[str, Record], study: St
     config, (outer, dot, inner) = record["config"], name.partition(".")
     if name == "rounds":
         return _rounds(record, records)
+    people = [found for pair in config["pairs"] if pair["public"] and (found := records.get(pair["public"]["stage"]))]
+    made_up = next((person["config"] for person in people if person["kind"] == SyntheticPerson.kind), None)
+    if name == "decoys" and people:
+        return "people" if made_up is None else "synthetic"
+    if name == "spread" and made_up is not None:
+        return made_up["spread"]  # type: ignore[no-any-return]
     if dot:
         samples = [pair[which] for pair in config["pairs"] for which in ("private", "public") if pair[which]]
         of = records.get(samples[0]["stage"], {}).get("config", {}) if samples else {}

@@ -107,3 +107,17 @@ def test_an_algorithm_that_learns_proposes_them_first(algorithm: str, found: tup
     asked = [made.space.complete(proposals.ask(f"x{n}", n) or {}) for n in range(2, 5)]
     assert asked[:2] == [made.space.complete(chosen) for chosen in FOUND[1:3]]
     assert asked[2] not in asked[:2], "then its own"
+
+
+def test_decoys_that_the_gan_made_up_are_known_again(tmp_path: Path) -> None:
+    text = """
+from ray import tune
+SPACE = {"decoys": "synthetic", "spread": tune.uniform(0.1, 0.9), "alpha": tune.loguniform(0.3, 10.0)}
+"""
+    (found, shared), store = study(tmp_path, text), Store(str(tmp_path / "store"))
+    build(shared, store)
+    rows: list[dict[str, Any]] = [{"decoys": "synthetic", "spread": spread, "alpha": 2.5} for spread in (0.3, 0.05)]
+    rows.append({"spread": 0.3, "alpha": 2.5})  # of people, whom no spread changes
+    entries = [{"name": "gan_id", "as": f"row {number}", **row} for number, row in enumerate(rows)]
+    run_grid(tmp_path, store, "before", defenses=["none", *entries])
+    assert trained_by_grids(store, found, 40) == [{"spread": 0.3, "alpha": 2.5}]
