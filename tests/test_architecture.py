@@ -41,7 +41,7 @@ def test_the_tree_is_found() -> None:
     assert Import("grid.runner", "tasks.stage", 1, False)._replace(line=0) in {
         i._replace(line=0) for i in imports("grid.runner")
     }
-    assert any(i.target == "tasks.gan.training" and i.lazy for i in imports("tasks.gan.wgan"))
+    assert any(i.target == "tasks.gan.play" and i.lazy for i in imports("tasks.gan.wgan"))
     assert any(i.target == "torch" and i.lazy for i in imports("grid.runner"))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
@@ -53,9 +53,14 @@ class StoredImages:
         rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
         return StoredImages(self._rows.only(rows.cpu().numpy()), self.device, resident=False)
 
+    @property
+    def from_files(self) -> bool:
+        """Whether images are fetched from files when they are asked for, so that reading ahead saves time."""
+        return self._resident is None and self._rows.mapped
+
     def batches(self, chosen: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """The images of each rows (k,) in `chosen`; from files, the next batches are read ahead."""
-        if self._resident is not None or not self._rows.mapped:
+        if not self.from_files:
             yield from (self[rows] for rows in chosen)
             return
         waiting = iter(chosen)
@@ -100,6 +105,34 @@ class StoredImages:
         for rows in torch.arange(len(self._rows)).split(_FILL):
             kept[rows[0] : rows[-1] + 1] = torch.from_numpy(self._rows.take(rows.numpy()))
         return kept
+
+
+class Foreseen:
+    """Images whose next batch is read while something else is computed, where it is known which it will be."""
+
+    def __init__(self, images: StoredImages) -> None:
+        self.images = images
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="images") if images.from_files else None
+        self._coming: tuple[torch.Tensor, Future[torch.Tensor]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+
+    def foresee(self, rows: torch.Tensor) -> None:
+        """Begin to read rows (k,), from files; what was foreseen before is forgotten."""
+        if self._reader is not None:
+            self._coming = rows, self._reader.submit(self.images._read, rows)
+
+    def take(self, rows: torch.Tensor) -> torch.Tensor:
+        """Images (k, c, s, s) of rows (k,), foreseen or not."""
+        coming, self._coming = self._coming, None
+        if coming is None or not torch.equal(coming[0], rows):
+            return self.images[rows]
+        return self.images._converted(coming[1].result())
 
 
 class Images(Protocol):

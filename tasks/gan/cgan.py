@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch.nn import functional
 
     from tasks.gan import conditional_networks, latents, networks
-    from tasks.gan.training import Play
+    from tasks.gan.play import Play
 else:
     torch = lazy("torch")
     functional = lazy("torch.nn.functional")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tasks.gan import training
     from tasks.gan.networks import LatentGenerator
-    from tasks.gan.training import Play
+    from tasks.gan.play import Play
 else:
     training = lazy("tasks.gan.training")
 

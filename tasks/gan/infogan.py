@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.nn import functional
 
     from tasks.gan import conditional_networks, latents, networks
-    from tasks.gan.training import Play
+    from tasks.gan.play import Play
 else:
     functional = lazy("torch.nn.functional")
     conditional_networks = lazy("tasks.gan.conditional_networks")

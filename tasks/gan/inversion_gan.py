@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from tasks.gan import inversion_losses, inversion_networks, networks
-    from tasks.gan.training import Play
+    from tasks.gan.play import Play
 else:
     torch = lazy("torch")
     inversion_losses = lazy("tasks.gan.inversion_losses")

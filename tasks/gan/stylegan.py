@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tasks.gan import losses, stylegan_networks
     from tasks.gan.networks import LatentGenerator
-    from tasks.gan.training import Play
+    from tasks.gan.play import Play
 else:
     torch = lazy("torch")
     losses = lazy("tasks.gan.losses")

@@ -14,76 +14,21 @@ from torch import nn
 from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
 from tasks.data.pixels import to_uint8
-from tasks.data.stored_images import Images
+from tasks.data.stored_images import Foreseen
 from tasks.gan.latents import draw
 from tasks.gan.networks import LatentGenerator
-from tasks.models.augment import differentiable
+from tasks.gan.play import Play
 from tasks.models.initialise import initialise
 from tasks.stage import Metrics
 
 if TYPE_CHECKING:
     from tasks.gan.gan import GAN, LatentSpace, TrainedGAN
-    from tasks.models.architectures import Network
 
 LOG_EVERY = 25
 INIT_STD = 0.02  # DCGAN
 SAMPLES = 36
 GRIDS = 8  # sample grids while it trains
 NORM_BATCHES, NORM_BATCH = 8, 64
-
-
-class Play:
-    """What a structure's losses may use in one step: the networks, real images, latents, and random draws.
-
-    All draws come from one generator, so a step is a function of the stage and the step's number.
-    """
-
-    def __init__(
-        self,
-        stage: TrainedGAN,
-        generator: LatentGenerator,
-        critic: nn.Module,
-        data: tuple[Images, torch.Tensor],
-        target: Network | None,
-        draws: torch.Generator,
-    ) -> None:
-        """data: images (n, c, s, s) in [-1, 1] and labels (n,), on the device; target: of a TargetGAN."""
-        self.stage, self.generator, self.critic = stage, generator, critic
-        self.images, self.labels = data
-        self.target, self.draws = target, draws
-        self.step = 0
-
-    def real(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch of real images (batch, c, s, s), augmented, and their labels (batch,) among public people."""
-        stage = self.stage
-        rows = torch.randint(len(self.images), (stage.batch,), generator=self.draws)
-        real = self.images[rows]
-        if stage.augment:
-            flip = torch.rand(stage.batch, generator=self.draws) < 0.5
-            real = torch.where(flip.to(real.device)[:, None, None, None], real.flip(3), real)
-            real = differentiable(real, self.draws)
-        return real.contiguous(memory_format=torch.channels_last), self.labels[rows]
-
-    def latents(self, n: int | None = None) -> torch.Tensor:
-        """Fresh latents (n or batch, d)."""
-        return draw(self.stage.latent_space, n or self.stage.batch, self.draws).to(self.images.device)
-
-    def fake(self, latents: torch.Tensor) -> torch.Tensor:
-        """G(latents), augmented as real images are (but for the flip), differentiable."""
-        return self.augmented(self.generator(latents))
-
-    @torch.no_grad()
-    def constant_fake(self, latents: torch.Tensor) -> torch.Tensor:
-        """The same without a graph: for the critic."""
-        return self.fake(latents)
-
-    def augmented(self, images: torch.Tensor) -> torch.Tensor:
-        """DiffAugment, if the stage augments."""
-        return differentiable(images, self.draws) if self.stage.augment else images
-
-    def uniform(self, *shape: int) -> torch.Tensor:
-        """U(0, 1) of a shape, on the device."""
-        return torch.rand(*shape, generator=self.draws).to(self.images.device)
 
 
 def build_pair(stage: GAN) -> tuple[LatentGenerator, nn.Module]:
@@ -100,6 +45,13 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
     latents as the moving average learns, and `steps` (grids,).
     """
     images, labels = stage.data.images(ctx)
+    with Foreseen(images) as ahead:
+        return _train(stage, ctx, ahead, labels)
+
+
+def _train(stage: TrainedGAN, ctx: Context, ahead: Foreseen, labels: torch.Tensor) -> Metrics:
+    """`train` on the images that `ahead` reads."""
+    images = ahead.images
     generator, critic = _start(stage, ctx)
     average = copy.deepcopy(generator)
     betas = (stage.beta1, stage.beta2)
@@ -107,7 +59,7 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
     opt_c = torch.optim.Adam(critic.parameters(), lr=stage.critic_lr, betas=betas)
     draws = ctx.generator("training")
     target = getattr(stage, "target", None)
-    play = Play(stage, generator, critic, (images, labels), target.network(ctx) if target else None, draws)
+    play = Play(stage, generator, critic, (images, labels), target.network(ctx) if target else None, draws, ahead)
     grids = _Grids(stage, ctx)
     first = 0
     if restored := ctx.restore():
@@ -133,11 +85,15 @@ def train(stage: TrainedGAN, ctx: Context) -> Metrics:
     for step in range(first, stage.rounds):
         play.step = step
         with ctx.seeded("layers", step):
-            for _ in range(stage.n_critic):
+            for left in reversed(range(stage.n_critic)):
                 terms = dict(stage.critic_terms(play))
+                if left:
+                    play.foresee()
                 _descend(terms, opt_c)
             critic.requires_grad_(False)
             made = dict(stage.generator_terms(play))
+            if step + 1 < stage.rounds:
+                play.foresee()
             _descend(made, opt_g)
             critic.requires_grad_(True)
         _move_average(average, generator, min(stage.ema, (step + 1) / (step + 10)))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tasks.gan import losses, networks
-    from tasks.gan.training import Play
+    from tasks.gan.play import Play
 else:
     losses = lazy("tasks.gan.losses")
     networks = lazy("tasks.gan.networks")

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tasks.checkpoint import State, restore_optimizer
 from tasks.context import Context
-from tasks.data.stored_images import Images
+from tasks.data.stored_images import StoredImages
 from tasks.models.architectures import Network
 from tasks.models.augment import augment
 from tasks.models.initialise import initialise
@@ -43,7 +43,7 @@ class PrivateTraining:
     that the noise is measured by.
     """
 
-    def __init__(self, stage: DPClassifier, ctx: Context, images: Images, labels: torch.Tensor) -> None:
+    def __init__(self, stage: DPClassifier, ctx: Context, images: StoredImages, labels: torch.Tensor) -> None:
         """`images` (n, c, s, s) and `labels` (n,) on the stage's device."""
         self.stage, self.ctx, self.images, self.labels = stage, ctx, images, labels
         n, batch = len(images), min(stage.batch, len(images))
@@ -77,12 +77,15 @@ class PrivateTraining:
         chances = torch.rand(len(self.images), generator=self.draws, dtype=torch.float64)
         return (chances < self.sample_rate).nonzero().flatten()
 
-    def step(self, rows: torch.Tensor, number: int) -> float:
-        """One step of DP-SGD on these rows; the sum of their losses. An empty batch is a step of noise alone."""
+    def step(self, rows: torch.Tensor, images: torch.Tensor, number: int) -> float:
+        """One step of DP-SGD on these rows (k,) and their images (k, c, s, s); the sum of their losses.
+
+        An empty batch is a step of noise alone.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         if len(rows):
-            x = augment(self.images[rows], self.changes) if self.stage.augment else self.images[rows]
+            x = augment(images, self.changes) if self.stage.augment else images
             with self.ctx.seeded("dropout", number), without_warnings(HOOKS_WITHOUT_INPUT_GRADIENT):
                 total = self._accumulate(x, self.labels[rows])
         else:
@@ -110,9 +113,10 @@ class PrivateTraining:
         """All steps of an epoch, logged: mean loss of the images drawn, and epsilon so far by the accountant."""
         self.network.train()
         total, drawn = 0.0, 0
-        for step in range(number * self.per_epoch, (number + 1) * self.per_epoch):
-            rows = self.sample()
-            total, drawn = total + self.step(rows, step), drawn + len(rows)
+        chosen = [self.sample() for _ in range(self.per_epoch)]
+        steps = zip(chosen, self.images.batches(chosen), strict=True)
+        for step, (rows, images) in enumerate(steps, start=number * self.per_epoch):
+            total, drawn = total + self.step(rows, images, step), drawn + len(rows)
         values = {"lr": float(self.schedule.get_last_lr()[0]), "images": drawn}
         if drawn:
             values["loss"] = total / drawn

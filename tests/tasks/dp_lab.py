@@ -28,7 +28,7 @@ def training(lab: Lab, **fields: Any) -> PrivateTraining:
     """A training before its first step, by default without noise, augmentation and decay."""
     base: dict[str, Any] = {"epsilon": None, "augment": False, "weight_decay": 0.0}
     made = stage(lab, **{**base, **fields})
-    images, labels = made.train.tensors(lab.context(made))
+    images, labels = made.train.images(lab.context(made))
     begun = PrivateTraining(made, lab.context(made), images, labels)
     begun.network.train()
     return begun

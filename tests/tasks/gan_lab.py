@@ -41,13 +41,13 @@ def build(lab: Lab, structure: type[TrainedGAN], **settings: Any) -> Any:
     return structure(**fields)
 
 
-def play(lab: Lab, stage: TrainedGAN) -> training.Play:
+def play(lab: Lab, stage: TrainedGAN) -> Play:
     """One step's world, with networks as they are initialised."""
     ctx = lab.context(stage)
     target = getattr(stage, "target", None)
     pair = training._start(stage, ctx)
     draws = ctx.generator("training")
-    return training.Play(stage, *pair, stage.data.tensors(ctx), target.network(ctx) if target else None, draws)
+    return Play(stage, *pair, stage.data.tensors(ctx), target.network(ctx) if target else None, draws)
 
 
 def generator_weights(lab: Lab, stage: TrainedGAN) -> dict[str, torch.Tensor]:

@@ -15,10 +15,10 @@ from torch.nn import functional
 from tasks.attacks.style_space import to_p
 from tasks.gan import training
 from tasks.gan.losses import r1_penalty
+from tasks.gan.play import Play
 from tasks.gan.stylegan import StyleGAN
 from tasks.gan.stylegan_layers import Blur, EqualConv, EqualLinear, StyledConv, ToImage, draw_weights
 from tasks.gan.stylegan_networks import StyleCritic, StyleGenerator, style_layers, widths
-from tasks.gan.training import Play
 from tasks.models.inference import inference_copy
 from tests.lab import Lab
 from tests.oracles.shapes import normal
