@@ -18,7 +18,8 @@ from tests.cluster.machines import what_is_missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray]
 
-SMALL = ("budget=smoke", "labels=[0, 1]", "dataset={name: synthetic, size: 32, people: 8}", "name=try")
+PEOPLE = "dataset={name: synthetic, size: 32, people: 8}"
+SMALL = ("budget=smoke", "labels=[0, 1]", PEOPLE, "defenses=[none, gan_id]", "name=try")
 SMALLER = (*SMALL, "defenses=[none]", "name=smaller")
 
 

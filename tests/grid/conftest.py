@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from grid.mirror_place import check_place
+from tests.grid.mirrored import FakeGrid, build
+from tests.grid.tracked import Tracking
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +25,18 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
+
+
+@pytest.fixture
+def tracking(tmp_path: Path, empty_database: Path) -> Tracking:
+    """A database without runs, in a folder of its own."""
+    path = tmp_path / "tracking" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copy(empty_database, path)
+    return Tracking(path)
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> FakeGrid:
+    """The small finished grid."""
+    return build(tmp_path)

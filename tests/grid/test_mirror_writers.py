@@ -18,12 +18,12 @@ from grid.mirror import SyncResult, sync
 from grid.mirror_model import Point, RunView
 from grid.mirror_sending import DIGEST, KEY, PARENT, SOURCE, UNFINISHED, ContestedError, Sending, survivors
 from tests.grid.mirrored import FakeGrid, build, table
+from tests.grid.tracked import COUNT
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
-COUNT = 13  # of build(): the grid, 2 rows with 2 cells each, 6 trained stages
 
 
 class Table:

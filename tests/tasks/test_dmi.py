@@ -27,7 +27,7 @@ LATENT = 16  # of the lab's GANs
 
 
 class Tuned(DMI):
-    """DMI over the lab's plain GAN, with settings that suit 40 steps; dmi's own GAN has tests of its own."""
+    """DMI over the lab's plain GAN, with settings that suit few steps; dmi's own GAN has tests of its own."""
 
     kind = "tuned_dmi"
     default_gan = "wgan"
