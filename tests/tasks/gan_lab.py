@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from tasks.gan import GANS, training
 from tasks.gan.gan import TargetGAN, TrainedGAN
+from tasks.gan.play import Play
 from tests.lab import Lab
 
 STRUCTURES: dict[str, type[TrainedGAN]] = {name: kind for name, kind in GANS.items() if issubclass(kind, TrainedGAN)}
