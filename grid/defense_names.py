@@ -24,6 +24,7 @@ EXTENSIONS = (
     "fisher_sampled",
     "fisher_augmented",
     *(f"{gan}_fakes" for gan in GANS),
+    "synthetic_decoys",
     "public_pretraining",
     "head_only",
     "epsilon_inf",

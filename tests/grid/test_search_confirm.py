@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,8 @@ def test_an_attacker_that_confirms_may_not_have_the_defenders_images(made: tuple
     row = plan.rows[0]
     attack = row.cells[0].evaluate.attack.model_copy(update={"gan": gan.model_copy(update={"data": other.data})})
     evaluate = row.cells[0].evaluate.model_copy(update={"attack": attack, "rerun": None})
-    cell = row.cells[0].__class__(**{**vars(row.cells[0]), "evaluate": evaluate})
-    spoiled = Plan(**{**vars(plan), "rows": (row.__class__(**{**vars(row), "cells": (cell,)}),)})
+    cell = dataclasses.replace(row.cells[0], evaluate=evaluate)
+    spoiled = dataclasses.replace(plan, rows=(dataclasses.replace(row, cells=(cell,)),))
     assert any("the defender's public images" in problem.message for problem in leaks(spoiled))
 
 
